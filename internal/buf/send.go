@@ -1,0 +1,211 @@
+// Package buf has the byte stores of a connection, addressed by data sequence
+// number. They are the only copy of the application's bytes in the stack.
+//
+// Memory is taken in chunks as octets come and given back as they go: a store
+// that has never been used holds none, and one whose octets are all gone holds
+// a few spare chunks at most, none after Trim.
+//
+// A store belongs to its connection: callers serialise.
+package buf
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/mpnc/mpnc/internal/seq"
+)
+
+// Send holds what the application wrote until it is acknowledged, and beyond
+// that while a subflow's records refer to it: an octet may be freed only once
+// it is acknowledged by DATA_ACK and on every subflow that sent it
+// (RFC 8684, Section 3.3.6).
+//
+//	           una                    end
+//	──┬─────────┼──────┬─────────┬─────┼───
+//	  │ kept?   │ live │  live   │ live│
+//	──┴─────────┴──────┴─────────┴─────┴───
+//
+// Chunks from the one with una in it to the one being filled are live and
+// adjoin. Those before are kept only while pinned, so that a silent path pins
+// its own flight and not everything that other paths have delivered since.
+type Send struct {
+	una, end seq.Data
+	size     int
+	kept     []sendChunk // wholly below una and pinned; ascending, with gaps
+	live     []sendChunk // adjoining, all but the last full
+	pool     pool
+	closed   bool
+}
+
+// sendChunk is a chunk with its place in the stream.
+type sendChunk struct {
+	from seq.Data // number of its first octet
+	pins int      // pins of all its octets together
+	mem  *chunk
+}
+
+func (c *sendChunk) to() seq.Data { return c.from.Add(chunkSize) }
+
+// NewSend returns a store whose first octet will have number start; it takes
+// at most size octets that are not acknowledged (by DATA_ACK).
+func NewSend(start seq.Data, size int) *Send {
+	return &Send{una: start, end: start, size: max(size, 0)}
+}
+
+// Write appends as much of p as fits and returns how much that was. It takes
+// nothing after Close.
+func (s *Send) Write(p []byte) int {
+	p = p[:min(len(p), s.Free())]
+	for rest := p; len(rest) > 0; {
+		if n := len(s.live); n == 0 || s.live[n-1].to() == s.end {
+			s.live = append(s.live, sendChunk{from: s.end, mem: s.pool.take()})
+		}
+		last := &s.live[len(s.live)-1]
+		n := copy(last.mem[s.end.Sub(last.from):], rest)
+		s.end = s.end.Add(n)
+		rest = rest[n:]
+	}
+	return len(p)
+}
+
+// CopyAt copies len(dst) octets from number at; they must be held: written,
+// and not yet acknowledged or else pinned.
+func (s *Send) CopyAt(dst []byte, at seq.Data) {
+	for len(dst) > 0 {
+		c := s.find(at)
+		have := s.end.Min(c.to()).Sub(at)
+		n := copy(dst[:min(len(dst), have)], c.mem[at.Sub(c.from):])
+		dst, at = dst[n:], at.Add(n)
+	}
+}
+
+// At returns octets from number at on, as many of n as lie together in memory:
+// one at least. They must be held, and are lent until the next change.
+func (s *Send) At(at seq.Data, n int) []byte {
+	c := s.find(at)
+	have := s.end.Min(c.to()).Sub(at)
+	return c.mem[at.Sub(c.from):][:min(n, have)]
+}
+
+// find returns the chunk that holds octet at, until the next change.
+func (s *Send) find(at seq.Data) *sendChunk {
+	if len(s.live) > 0 && s.live[0].from.LessEq(at) && at.Less(s.end) {
+		return &s.live[at.Sub(s.live[0].from)/chunkSize]
+	}
+	if i := s.search(at); i < len(s.kept) && s.kept[i].from.LessEq(at) {
+		return &s.kept[i]
+	}
+	panic(fmt.Sprintf("BUG: octet %d is not held: una %d, end %d, closed %t", at, s.una, s.end, s.closed))
+}
+
+// search returns the index of the first kept chunk that ends after at.
+func (s *Send) search(at seq.Data) int {
+	lo, hi := 0, len(s.kept)
+	for lo < hi {
+		if mid := (lo + hi) / 2; at.Less(s.kept[mid].to()) {
+			hi = mid
+		} else {
+			lo = mid + 1
+		}
+	}
+	return lo
+}
+
+// Pin says that a subflow's records refer to r; octets below Una are kept
+// while they are pinned. Pins count, octet by octet: the same range may be
+// pinned by several subflows, and unpinned in other pieces than it was pinned.
+// All of r must be held. After Close nothing happens.
+func (s *Send) Pin(r seq.Range) { s.pin(r, 1) }
+
+// Unpin takes one pin of r back. After Close nothing happens.
+func (s *Send) Unpin(r seq.Range) { s.pin(r, -1) }
+
+func (s *Send) pin(r seq.Range, count int) {
+	for !s.closed && !r.Empty() {
+		c := s.find(r.From)
+		to := r.To.Min(c.to()).Min(s.end)
+		c.pins += count * to.Sub(r.From)
+		if c.pins < 0 {
+			panic(fmt.Sprintf("BUG: unpinned more than was pinned, up to octet %d", to))
+		}
+		if c.pins == 0 {
+			s.free(c)
+		}
+		r.From = to
+	}
+}
+
+// free gives back the chunk c if nobody needs it any more; c is not pinned.
+func (s *Send) free(c *sendChunk) {
+	if c.from.Less(s.una) && c.to().LessEq(s.una) {
+		i := s.search(c.from)
+		s.pool.give(c.mem)
+		s.kept = slices.Delete(s.kept, i, i+1)
+		return
+	}
+	s.freeLast()
+}
+
+// freeLast gives back the chunk being filled if its octets are all
+// acknowledged and none is pinned: the next Write starts another.
+func (s *Send) freeLast() {
+	if s.una == s.end && len(s.live) == 1 && s.live[0].pins == 0 {
+		s.pool.give(s.live[0].mem)
+		s.live = slices.Delete(s.live, 0, 1)
+	}
+}
+
+// Ack says that everything before una was acknowledged at connection level.
+// What is older than Una changes nothing; what is beyond End (a DATA_FIN takes
+// a number after the last octet) counts as End.
+func (s *Send) Ack(una seq.Data) {
+	una = una.Min(s.end)
+	if s.closed || !s.una.Less(una) {
+		return
+	}
+	s.una = una
+	done := 0
+	for done < len(s.live) && s.live[done].to().LessEq(una) {
+		if c := s.live[done]; c.pins > 0 { //spec:D15 off: if c := s.live[done]; false {
+			s.kept = append(s.kept, c)
+		} else {
+			s.pool.give(c.mem)
+		}
+		done++
+	}
+	s.live = slices.Delete(s.live, 0, done)
+	s.freeLast()
+}
+
+// Una returns the first octet not acknowledged.
+func (s *Send) Una() seq.Data { return s.una }
+
+// End returns the number after the last octet written.
+func (s *Send) End() seq.Data { return s.end }
+
+// Free returns how many octets Write would take.
+func (s *Send) Free() int {
+	if s.closed {
+		return 0
+	}
+	return s.size - s.end.Sub(s.una)
+}
+
+// Pinned returns how many octets below Una are kept for their pins, rounded up
+// to chunks. They do not count against what Write takes.
+func (s *Send) Pinned() int { return len(s.kept) * chunkSize }
+
+// Memory returns how many octets of memory the store holds, in whole chunks,
+// spare ones included.
+func (s *Send) Memory() int { return s.pool.memory() }
+
+// Trim gives spare memory back; for a connection that has been idle for a
+// while.
+func (s *Send) Trim() { s.pool.trim() }
+
+// Close gives all memory back. Una and End stay as they are.
+func (s *Send) Close() {
+	s.closed = true
+	s.kept, s.live = nil, nil
+	s.pool = pool{}
+}
