@@ -1,0 +1,98 @@
+package scheduler
+
+import "math"
+
+// maxPiece bounds one grant: a mapping's length has 16 bits (RFC 8684,
+// Section 3.3), and a DATA_FIN counts one in it.
+const maxPiece = math.MaxUint16 - 1
+
+// filler hands out one call's data in the order it has to go: ranges lost
+// elsewhere, oldest first, then new data without a gap.
+type filler struct {
+	lost   []Range
+	cur    Range // what is left of the lost range being handed out
+	valid  Range // where a lost range may lie
+	start  Seq   // where new data begins
+	next   Seq   // the first octet of it not yet granted
+	limit  Seq
+	grants []Grant
+	own    int // grants before this index are the caller's
+}
+
+func newFiller(q *Queue, g []Grant) filler {
+	return filler{
+		lost:   q.Lost,
+		valid:  Range{From: q.Una, To: q.Next.Min(q.NewLimit())},
+		start:  q.Next,
+		next:   q.Next,
+		limit:  q.NewLimit(),
+		grants: g,
+		own:    len(g),
+	}
+}
+
+// front returns the data to hand out next, and whether it was lost; an empty
+// range when there is none.
+func (f *filler) front() (r Range, lost bool) {
+	for f.cur.Empty() && len(f.lost) > 0 {
+		f.cur = f.lost[0].Intersect(f.valid)
+		f.lost = f.lost[1:]
+	}
+	if !f.cur.Empty() {
+		return f.cur, true
+	}
+	return Range{From: f.next, To: f.limit}, false
+}
+
+// take grants one piece of at most most octets to p, which was granted used
+// octets in this call already, and returns its length; 0 when nothing is left
+// or p cannot take a full segment of it.
+func (f *filler) take(p *Path, used, most int) int {
+	r, lost := f.front()
+	n := piece(r.Len(), p, used, most)
+	if n <= 0 {
+		return 0
+	}
+	r.To = r.From.Add(n)
+	if lost {
+		f.cur.From = r.To
+	} else {
+		f.next = r.To
+	}
+	f.grant(p.ID, r)
+	return n
+}
+
+// piece cuts avail octets to the room of a path, in full segments unless it is
+// all there is.
+func piece(avail int, p *Path, used, most int) int {
+	n := min(avail, p.Room-used, most, maxPiece)
+	if n <= 0 || n == avail {
+		return n
+	}
+	if whole := n - n%segment(p); whole > 0 {
+		return whole
+	}
+	// Less than a segment fits. With data in flight an acknowledgment will
+	// make room; without, the peer's window is that small for good.
+	if p.InFlight > 0 || used > 0 {
+		return 0
+	}
+	return n
+}
+
+// segment is the size of a full segment of p, whatever a caller put there.
+func segment(p *Path) int { return min(max(p.MSS, 1), maxPiece) }
+
+// grant appends r for the path, or extends this call's last grant if r
+// continues it and both fit one mapping. Lost and new data stay apart.
+func (f *filler) grant(id PathID, r Range) {
+	if n := len(f.grants); n > f.own && r.From != f.start {
+		last := &f.grants[n-1]
+		if last.Path == id && last.Data.To == r.From && last.Data.Len()+r.Len() <= maxPiece {
+			last.Data.To = r.To
+			return
+		}
+	}
+	f.grants = append(f.grants, Grant{Path: id, Data: r})
+}
