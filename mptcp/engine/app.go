@@ -1,0 +1,157 @@
+package engine
+
+import (
+	"io"
+	"net/netip"
+	"syscall"
+
+	"github.com/mpnc/mpnc/internal/mono"
+	"github.com/mpnc/mpnc/subflow"
+)
+
+// Write takes as much of p as the send buffer holds. 0 if it is full, the
+// write side is closed, or the connection failed.
+func (c *Conn) Write(now mono.Time, p []byte) int {
+	if c.phase == over || c.tx.fin {
+		return 0
+	}
+	c.used(now)
+	n := c.snd.Write(p)
+	c.stats.BytesWritten += uint64(n)
+	return n
+}
+
+// Read moves what has arrived to p; 0 if nothing has.
+func (c *Conn) Read(now mono.Time, p []byte) int {
+	if len(c.fast.syn) > 0 && !c.appClosed {
+		n := c.readEarly(p)
+		c.stats.BytesRead += uint64(n)
+		return n
+	}
+	if c.rcv == nil || c.appClosed { //spec:X10 off: if c.rcv == nil || c.tx.fin {
+		return 0
+	}
+	n := c.rcv.Read(p)
+	c.stats.BytesRead += uint64(n)
+	if n > 0 {
+		c.used(now)
+	}
+	if n > 0 && c.phase == open {
+		c.announceWindow()
+	}
+	return n
+}
+
+// Readable reports whether a read would not block: data, end of stream or a
+// failure.
+func (c *Conn) Readable() bool {
+	return c.readable() > 0 || c.ReadErr() != nil
+}
+
+// readable is how many octets Read could return.
+func (c *Conn) readable() int {
+	n := len(c.fast.syn)
+	if c.rcv != nil {
+		n += c.rcv.Readable()
+	}
+	return n
+}
+
+// Writable reports whether a write would not block: room, or an error.
+func (c *Conn) Writable() bool {
+	return c.WriteErr() != nil || c.phase != over && c.snd.Free() > 0
+}
+
+// ReadErr returns why Read returned 0: nil (wait), io.EOF or the failure.
+func (c *Conn) ReadErr() error {
+	switch {
+	case c.peerFinished():
+		return io.EOF
+	case c.err != nil:
+		return c.err
+	case c.phase == over:
+		return io.EOF
+	}
+	return nil
+}
+
+// WriteErr returns why Write returned 0: nil (wait), syscall.EPIPE after
+// CloseWrite, or the failure.
+func (c *Conn) WriteErr() error {
+	switch {
+	case c.err != nil:
+		return c.err
+	case c.tx.fin || c.phase == over:
+		return syscall.EPIPE
+	}
+	return nil
+}
+
+// CloseWrite ends our direction (DATA_FIN, FIN).
+func (c *Conn) CloseWrite(now mono.Time) {
+	if c.phase != over {
+		c.tx.fin = true
+	}
+}
+
+// Close ends both directions: CloseWrite if everything that arrived was read,
+// else an abort (MP_FASTCLOSE, RST). What arrives later aborts.
+func (c *Conn) Close(now mono.Time) {
+	if c.appClosed {
+		return
+	}
+	c.appClosed = true
+	switch {
+	case c.phase == over:
+	case c.phase == opening && c.client:
+		c.abort(now)
+	case c.readable() > 0: //spec:R1 off: case false:
+		// RFC 9293, Section 3.10.4; RFC 2525, Section 2.17: the peer has to
+		// learn that data was lost.
+		c.abort(now)
+	default:
+		c.CloseWrite(now)
+		c.timers.Set(tLinger, now.Add(c.hold))
+	}
+	c.reap(now)
+}
+
+// Abort ends the connection at once (MP_FASTCLOSE, RST).
+func (c *Conn) Abort(now mono.Time) {
+	c.abort(now)
+	c.reap(now)
+}
+
+// abort is Abort for use inside a call that ends with reap.
+func (c *Conn) abort(now mono.Time) {
+	if c.phase == over {
+		return
+	}
+	if c.mode == multipath {
+		c.stats.MPFastcloseTx++
+		if c.cfg.FastCloseACK && c.phase == open {
+			c.closer = c.signalPath(netip.Addr{})
+		}
+	}
+	c.fail(now, &ResetError{Local: c.local, Remote: c.remote})
+	if c.closer != nil {
+		c.askClose(now)
+	}
+}
+
+// Settled reports whether both sides have everything, the ends of the streams
+// included; subflows may still have to exchange FINs, or to repeat what arrived
+// on another.
+func (c *Conn) Settled() bool { return c.phase == open && c.settled() }
+
+// settled reports whether both directions are finished and acknowledged.
+func (c *Conn) settled() bool {
+	if c.mode == plain {
+		if len(c.paths) == 0 {
+			return c.phase == over
+		}
+		st := c.paths[0].sf.State()
+		return st == subflow.StateTimeWait || st == subflow.StateClosed && c.tx.finAcked
+	}
+	return c.tx.finAcked && c.peerFinished()
+}

@@ -1,0 +1,138 @@
+package engine
+
+import (
+	"testing"
+
+	"github.com/mpnc/mpnc/pathmgr"
+)
+
+// T71: RFC 9293, Section 3.7.4. Of many small writes the first leaves at once
+// and the others together when it is acknowledged; a full segment waits for
+// nothing.
+func TestT71_Nagle(t *testing.T) {
+	s := dial(t)
+	s.write(10)
+	s.expectOne(0, ". 1+10 ack 1")
+	for range 5 {
+		s.write(10)
+	}
+	s.expectNothing()
+	s.send(0, ". 1 ack 11 A11")
+	s.expectOne(0, ". 11+50 ack 1")
+	s.write(10)
+	s.expectNothing()
+	s.write(1440)
+	if got := s.drop(0); len(got.Payload) < 1400 {
+		t.Fatalf("a full segment waited: %d octets left", len(got.Payload))
+	}
+	s.expectNothing()
+	s.send(0, ". 1 ack 61 A61")
+	s.drop(0)
+	s.expectNothing()
+}
+
+// T71: an idle connection sends a line at once, every time.
+func TestT71_NagleIdle(t *testing.T) {
+	s := dial(t)
+	for i := range 20 {
+		s.write(7)
+		s.expectOne(0, ". ")
+		s.expectNothing()
+		s.advance(10 * ms)
+		s.send(0, ". 1 ack "+itoa(8+7*i)+" A"+itoa(8+7*i))
+	}
+}
+
+// T71: the end of a long write does not wait for the acknowledgment of its own
+// full segments (RFC 9293, Appendix A.3), which the peer would delay.
+func TestT71_NagleEndOfWrite(t *testing.T) {
+	s := dial(t)
+	s.write(2000)
+	sent := 0
+	for len(s.legs[0].out) > 0 {
+		sent += len(s.drop(0).Payload)
+	}
+	if sent != 2000 {
+		t.Fatalf("%d of 2000 octets left at once", sent)
+	}
+	s.write(100)
+	s.expectNothing() // that one waits: a short segment is unacknowledged
+}
+
+// T71: "there MUST be a way for an application to disable the Nagle algorithm
+// on an individual connection" (MUST-17).
+func TestT71_NoDelay(t *testing.T) {
+	s := dial(t, func(c *Config) { c.NoDelay = true })
+	for i := range 5 {
+		s.write(10)
+		s.expectOne(0, ". "+itoa(1+10*i)+"+10 ack 1")
+	}
+	s.c.SetNoDelay(false)
+	s.write(10)
+	s.expectNothing()
+	s.c.SetNoDelay(true)
+	s.poll()
+	s.expectOne(0, ". 51+10 ack 1")
+}
+
+// T71: what is held leaves with the end of the stream: nothing can join it.
+func TestT71_NagleBeforeFIN(t *testing.T) {
+	s := dial(t)
+	s.write(10)
+	s.expectOne(0, ". 1+10 ack 1")
+	s.write(10)
+	s.expectNothing()
+	s.closeWrite()
+	s.expectOne(0, ". 11+10 ack 1")
+}
+
+// T71: holding is the connection's: that another path is idle is no reason to
+// send a short segment there.
+func TestT71_NagleIsOfTheConnection(t *testing.T) {
+	s := dial(t)
+	n := s.join(1, 1)
+	s.write(10)
+	s.expectOne(0, ". 1+10 ack 1")
+	s.steer.to = 1
+	s.write(10)
+	s.expectNothing()
+	s.send(0, ". 1 ack 11 A11")
+	s.expectOne(n, ". 1+10 ack 1")
+	s.expectNothing()
+}
+
+// T71: what is held does not wait for ever if the path of what it waits for
+// goes away; that is sent elsewhere, and its acknowledgment counts.
+func TestT71_NaglePathDies(t *testing.T) {
+	s := dial(t)
+	n := s.join(1, 1)
+	s.write(10)
+	s.expectOne(0, ". 1+10 ack 1")
+	s.write(10)
+	s.expectNothing()
+	s.steer.to = 1
+	s.c.HandleLocal(s.now, pathmgr.LocalUp{Local: s.local(1)})
+	s.localDown(0)
+	s.expectOne(n, ". 1 ack 1 A1 rm=0")
+	s.expectOne(n, ". 1+10 ack 1 A1 M1:1:10")
+	s.ignore(n)
+	s.send(n, ". 1 ack 11 A11")
+	s.expectOne(n, ". 11+10 ack 1 A1 M11:11:10")
+}
+
+// T71: with plain TCP too, where the subflow's acknowledgment counts.
+func TestT71_NaglePlain(t *testing.T) {
+	s := dialing(t, func(c *Config) { c.TCPOnly = true })
+	s.expect(0, "S 0")
+	s.advance(10 * ms)
+	s.send(0, "S. 0 ack 1")
+	s.expect(0, ". 1 ack 1")
+	s.write(10)
+	s.expect(0, ". 1+10 ack 1")
+	s.write(10)
+	s.write(10)
+	s.expectNothing()
+	s.advance(10 * ms)
+	s.send(0, ". 1 ack 11")
+	s.expect(0, ". 11+20 ack 1")
+}

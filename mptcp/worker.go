@@ -1,0 +1,239 @@
+package mptcp
+
+import (
+	"net/netip"
+	"slices"
+	"sync"
+
+	"github.com/mpnc/mpnc/internal/wire"
+	"github.com/mpnc/mpnc/mptcp/engine"
+	"github.com/mpnc/mpnc/pathmgr"
+)
+
+// worker is the goroutine for what may take time: finding routes and ports for
+// new paths, and telling connections of this host's addresses.
+type worker struct {
+	wake chan struct{} // capacity one: there are jobs
+	done chan struct{} // closed by close
+
+	mu   sync.Mutex // leaf
+	jobs []job
+	end  bool
+}
+
+// job is one thing to do for one connection.
+type job struct {
+	conn *Conn
+	kind jobKind
+	want engine.WantPath // of jobPath
+}
+
+type jobKind uint8
+
+const (
+	jobPath   jobKind = iota // open the path that the connection wants
+	jobLocals                // tell the connection of the addresses
+)
+
+// add gives the worker a job. It takes only a leaf lock.
+func (w *worker) add(j job) {
+	w.mu.Lock()
+	if !w.end {
+		w.jobs = append(w.jobs, j)
+	}
+	w.mu.Unlock()
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (w *worker) take() []job {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	jobs := w.jobs
+	w.jobs = nil
+	return jobs
+}
+
+func (w *worker) close() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.end {
+		w.end = true
+		close(w.done)
+	}
+}
+
+// work is the worker's loop.
+func (s *Stack) work() {
+	var changed <-chan struct{}
+	if s.cfg.Monitor != nil {
+		changed = s.cfg.Monitor.Changed()
+	}
+	for {
+		select {
+		case <-s.worker.done:
+			return
+		case <-s.worker.wake:
+			s.doJobs()
+		case _, ok := <-changed:
+			if !ok {
+				changed = nil
+				continue
+			}
+			s.localsChanged()
+		}
+	}
+}
+
+func (s *Stack) doJobs() {
+	known := make(map[netip.Addr][]pathmgr.Local)
+	for _, j := range s.worker.take() {
+		switch j.kind {
+		case jobPath:
+			s.openPath(j.conn, j.want)
+		case jobLocals:
+			j.conn.tellLocals(s.localsTowards(j.conn, known))
+		}
+	}
+}
+
+// openPath finds a route and a port for a path, and tells the connection.
+func (s *Stack) openPath(c *Conn, w engine.WantPath) {
+	ch := s.chores()
+	defer ch.finish()
+	dev, route, err := s.route(w.Remote.Addr(), w.Local, w.Link)
+	var g *guard
+	if err == nil {
+		g, err = s.pathPort(dev, w, onLink(w.Local, route.Link))
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := s.now()
+	switch {
+	case c.ended:
+		if g != nil {
+			s.mu.Lock()
+			s.drop(g, ch)
+			s.mu.Unlock()
+		}
+		return
+	case err != nil:
+		s.stats.refusedPaths.Add(1)
+		c.pathRefused(w, err)
+		c.core.PathRefused(now, w.Req)
+	default:
+		t := wire.Tuple{Local: netip.AddrPortFrom(w.Local, g.pair.Port()), Remote: w.Remote}
+		s.mu.Lock()
+		c.hold(t, g)
+		s.mu.Unlock()
+		c.pathBound(w.Req, t)
+		c.core.OpenPath(now, w.Req, t, dev.base|route.Link, route.MTU)
+	}
+	c.poll(now, nil, ch)
+}
+
+// pathPort takes the port that a path prefers, or else any.
+func (s *Stack) pathPort(dev *device, w engine.WantPath, local netip.Addr) (*guard, error) {
+	if w.Port != 0 {
+		at := netip.AddrPortFrom(w.Local, w.Port)
+		s.mu.RLock()
+		taken := s.ep.Lookup(wire.Tuple{Local: at, Remote: w.Remote}) != nil
+		s.mu.RUnlock()
+		if !taken {
+			if g, err := s.acquire(dev, netip.AddrPortFrom(local, w.Port), false, true); err == nil {
+				return g, nil
+			}
+		}
+	}
+	return s.acquire(dev, netip.AddrPortFrom(local, 0), false, false)
+}
+
+// localsChanged tells all connections what changed on this host. Connections
+// to one peer share one look.
+func (s *Stack) localsChanged() {
+	for _, p := range *s.ports.Load() {
+		p.trim()
+	}
+	s.mtus.Clear()
+	known := make(map[netip.Addr][]pathmgr.Local)
+	for _, c := range s.snapshot() {
+		c.tellLocals(s.localsTowards(c, known))
+	}
+}
+
+// maxPeers bounds the peer's addresses that are looked at.
+const maxPeers = 8
+
+// learn keeps an address of the peer's and reports whether it is new. c.mu is
+// held.
+func (c *Conn) learn(a netip.Addr) bool {
+	if len(c.peers) == maxPeers || slices.Contains(c.peers, a) {
+		return false
+	}
+	c.peers = append(c.peers, a)
+	return true
+}
+
+// wantLocals has the connection told of this host's addresses.
+func (c *Conn) wantLocals() {
+	if c.stack.cfg.Monitor != nil {
+		c.stack.worker.add(job{conn: c, kind: jobLocals})
+	}
+}
+
+// localsTowards returns the addresses that can reach the connection's peer:
+// first those that lead to its first address, then those that lead to others
+// that it advertised, which may be of another family.
+func (s *Stack) localsTowards(c *Conn, known map[netip.Addr][]pathmgr.Local) (all []pathmgr.Local) {
+	c.mu.Lock()
+	peers := slices.Clone(c.peers)
+	c.mu.Unlock()
+	for _, remote := range peers {
+		locals, ok := known[remote]
+		if !ok {
+			locals = s.cfg.Monitor.Locals(remote)
+			known[remote] = locals
+		}
+		for _, l := range locals {
+			if !slices.ContainsFunc(all, same(l)) {
+				all = append(all, l)
+			}
+		}
+	}
+	return all
+}
+
+// tellLocals tells the core how this host's addresses differ from what it was
+// told before: those that went first, so that their paths are quiet when new
+// ones come.
+func (c *Conn) tellLocals(locals []pathmgr.Local) {
+	ch := c.stack.chores()
+	defer ch.finish()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended || slices.Equal(c.locals, locals) {
+		return
+	}
+	before := c.locals
+	c.locals = locals
+	now := c.stack.now()
+	for _, l := range before {
+		if !slices.ContainsFunc(locals, same(l)) {
+			c.core.HandleLocal(now, pathmgr.LocalDown{Local: l})
+		}
+	}
+	for _, l := range locals {
+		if !slices.Contains(before, l) { // new, or known with other properties
+			c.core.HandleLocal(now, pathmgr.LocalUp{Local: l})
+		}
+	}
+	c.core.HandleLocal(now, pathmgr.RouteChanged{})
+	c.poll(now, nil, ch)
+}
+
+// same reports whether a Local is l: the same address on the same link.
+func same(l pathmgr.Local) func(pathmgr.Local) bool {
+	return func(m pathmgr.Local) bool { return l.Addr == m.Addr && l.Link == m.Link }
+}
