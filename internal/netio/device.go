@@ -1,0 +1,56 @@
+// Package netio has the devices that carry packets for the stack: raw sockets
+// on the host's own addresses, and an in-memory pipe.
+package netio
+
+import (
+	"net/netip"
+
+	"github.com/mpnc/mpnc/internal/wire"
+)
+
+// Caps says what a device can do.
+type Caps struct {
+	MaxTrain int  // payload octets of a train it takes; 0: packets only
+	Checksum bool // it completes transport checksums
+}
+
+// Route is how packets to a remote address leave.
+type Route struct {
+	Local netip.Addr // source address
+	Link  int        // interface
+	MTU   int
+}
+
+// Guard holds one local address and port for the stack, so that neither the
+// kernel nor another program answers there.
+type Guard interface {
+	// Local returns the pair held; the address may be unspecified (all).
+	Local() netip.AddrPort
+	Close() error
+}
+
+// Device carries packets. Read is called by one goroutine; the other methods
+// by any.
+type Device interface {
+	// Read blocks until packets arrived and fills b (reset first), each with
+	// its Link and arrival time At in the time base given to the device. It
+	// returns net.ErrClosed after Close.
+	Read(b *wire.Batch) error
+	// Write sends b's packets by the given link. It does not block: packets
+	// that a full or failing link cannot take are counted and lost, as a
+	// network loses them. Concurrent calls are for different links.
+	Write(link int, b *wire.Batch) error
+	Caps() Caps
+	// Bind takes local for this stack: an unspecified address means all
+	// addresses (of both families for ::), port 0 an ephemeral one. passive is
+	// for listeners. Errors are syscall.Errno wrapped in *os.SyscallError
+	// (EADDRINUSE, EADDRNOTAVAIL, EACCES).
+	Bind(local netip.AddrPort, passive bool) (Guard, error)
+	// Route finds how packets to remote leave: from local if it is valid, by
+	// link if it is not 0. ENETUNREACH if there is none.
+	Route(remote, local netip.Addr, link int) (Route, error)
+	// Foreign reports whether a connection of this tuple belongs to the host's
+	// own TCP, which will answer it.
+	Foreign(t wire.Tuple) bool
+	Close() error
+}
