@@ -192,8 +192,8 @@ func millis(d time.Duration) string {
 	return strings.TrimSuffix(strings.TrimRight(fmt.Sprintf("%.3f", d.Seconds()*1000), "0"), ".")
 }
 
-// printable is a text of another process's without what a terminal would act
-// on.
+// printable is somebody else's text without what a terminal would act on: it
+// stays on its line.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {

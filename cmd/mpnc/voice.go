@@ -41,6 +41,19 @@ type voice interface {
 // newVoice returns the voice of a dialect for a command that was called by a
 // name. Without options, only the verdict is asked for.
 func newVoice(d dialect, called string, w io.Writer, o *options) voice {
+	return singleLine{voiceOf(d, called, w, o)}
+}
+
+// singleLine is a voice whose verdict is one line, whatever words of the user's
+// or of the network's it quotes.
+type singleLine struct{ voice }
+
+func (v singleLine) verdict(err error) (string, int) {
+	line, status := v.voice.verdict(err)
+	return printable(line), status
+}
+
+func voiceOf(d dialect, called string, w io.Writer, o *options) voice {
 	t := teller{w: w}
 	if o != nil {
 		t.verbose, t.numeric = o.verbose, o.numeric
@@ -73,7 +86,7 @@ type teller struct {
 
 // line writes a line.
 func (t *teller) line(format string, args ...any) {
-	fmt.Fprintf(t.w, strings.ReplaceAll(format, "\n", " ")+"\n", args...)
+	fmt.Fprintln(t.w, printable(fmt.Sprintf(format, args...)))
 }
 
 // verbosely writes a line if -v was given so often.
