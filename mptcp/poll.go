@@ -87,6 +87,8 @@ func (c *Conn) carryOut(now Time, ev engine.EndpointEvent, ch *chores) {
 		c.ready(now)
 	case engine.WantPath:
 		s.worker.add(job{conn: c, kind: jobPath, want: ev})
+	case engine.WantLane:
+		s.worker.add(job{conn: c, kind: jobLane, lane: ev})
 	case engine.PeerAddress:
 		if c.learn(ev.Addr) {
 			c.wantLocals()

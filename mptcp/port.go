@@ -140,7 +140,7 @@ func (p *port) room() *wire.Batch {
 
 func (p *port) batch() *wire.Batch {
 	b := wire.NewBatch(slabSize)
-	b.MaxTrain, b.Offload = p.caps.MaxTrain, p.caps.Checksum
+	b.MaxTrain, b.Offload, b.Lane = p.caps.MaxTrain, p.caps.Checksum, p.caps.Lane
 	b.TTL, b.Class = p.ttl, p.class
 	return b
 }

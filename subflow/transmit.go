@@ -348,7 +348,7 @@ func (s *Subflow) windowBudget() int {
 // What is lost goes first.
 func (s *Subflow) freshBudget() int {
 	n := s.windowBudget()
-	if n == 0 || s.snd.lost > 0 {
+	if n == 0 || s.snd.lost > 0 || s.lane.waits() {
 		return 0
 	}
 	room := s.Cwnd() - s.inFlight()
@@ -441,7 +441,7 @@ func (s *Subflow) sendText(x *output, m Mapping, off seq.Offset, n int) int {
 	// Options may take more than was planned for (SACK blocks, for one):
 	// T18 of the MSS rules, "the effective send MSS ... options included".
 	mss = min(mss, s.PathMTU()-headers, s.segLimit()-(headers-s.ipTCP())) //spec:T18 off:
-	n = cut(n, mss, min(x.b.MaxTrain, x.b.Room()-headers, wire.MaxPacket-headers))
+	n = cut(n, mss, min(s.TrainLimit(x.b), x.b.Room()-headers, wire.MaxPacket-headers))
 	if x.fresh { //spec:T75 off: {
 		s.ecnFresh(seg)
 	}
@@ -467,6 +467,12 @@ func (s *Subflow) sendText(x *output, m Mapping, off seq.Offset, n int) int {
 	}
 	x.src.CopyAt(payload, m.Data+seq.Data(off-m.Off))
 	x.b.Finish()
+	if train != 0 {
+		s.info.Trains++
+	}
+	if x.b.Lane {
+		s.lane.sent(off+seq.Offset(n), train != 0)
+	}
 	s.sentOne(x.now, (n+mss-1)/mss)
 	return n
 }

@@ -150,8 +150,8 @@ func putIPv6(pkt []byte, b *Batch, s *Segment, src, dst netip.Addr) {
 }
 
 // Finish computes the TCP checksum of the last packet, whose payload is now in
-// place: all of it, or with Offload the sum of the pseudo-header, which the
-// device completes.
+// place: all of it, or the sum of the pseudo-header if the device completes it
+// (Offload, Lane).
 func (b *Batch) Finish() {
 	p := &b.Pkts[len(b.Pkts)-1]
 	pkt := b.Bytes(len(b.Pkts) - 1)
@@ -159,7 +159,7 @@ func (b *Batch) Finish() {
 	if pkt[0]>>4 == 4 {
 		ip = ipv4Len
 	}
-	p.Csum = putChecksum(pkt, ip, b.Offload)
+	p.Csum = putChecksum(pkt, ip, b.Offload || b.Lane && p.Seg != 0)
 }
 
 // putChecksum writes the TCP checksum of a packet whose IP headers take ip

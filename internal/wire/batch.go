@@ -42,6 +42,9 @@ type Batch struct {
 	// Offload says that the device completes checksums: appended packets
 	// carry CsumPartial.
 	Offload bool
+	// Lane says that trains, and only they, leave by a fast lane, which a path
+	// has to earn; the device completes their checksums, whatever Offload says.
+	Lane bool
 	// TTL is the TTL or hop limit of appended packets whose segment says none. If
 	// zero, 64.
 	TTL uint8

@@ -127,6 +127,12 @@ type (
 	// PeerAddress: the peer advertised an address. Local addresses that lead to
 	// it, and not to the peer's first, become worth a LocalUp.
 	PeerAddress struct{ Addr netip.Addr }
+	// WantLane: find out whether trains to Tuple's remote end may leave by Link's
+	// fast lane, then call SetLane.
+	WantLane struct {
+		Tuple wire.Tuple
+		Link  int
+	}
 	// Gone: the connection is over; nothing more will come from it.
 	Gone struct{}
 )
@@ -142,6 +148,7 @@ func (PathUp) isEndpointEvent()      {}
 func (PathDown) isEndpointEvent()    {}
 func (FellBack) isEndpointEvent()    {}
 func (PeerAddress) isEndpointEvent() {}
+func (WantLane) isEndpointEvent()    {}
 func (Gone) isEndpointEvent()        {}
 
 // SubflowInfo is a subflow in statistics.

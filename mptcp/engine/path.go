@@ -70,7 +70,8 @@ type path struct {
 	failAt   mono.Time // the peer is told again
 	failures int       // how often it was
 
-	train int // octets of the longest packet that the device takes; 0 if one segment
+	train     int  // payload of the longest packet that the device takes; 0 if one segment
+	laneAsked bool // the driver was asked for a fast lane
 
 	resetReason wire.ResetReason // for the RST that Abort sends
 	fastClose   bool
@@ -296,7 +297,8 @@ func (p *path) pollTimeout() mono.Time {
 
 // transmit appends what the subflow has to say.
 func (p *path) transmit(now mono.Time, b *wire.Batch) int {
-	p.train = b.MaxTrain
+	p.train = p.sf.TrainLimit(b)
+	p.askLane(b)
 	n := p.sf.PollTransmit(now, p.c.snd, p, b)
 	if p.probing {
 		p.probing = false

@@ -1,0 +1,139 @@
+package subflow
+
+import (
+	"github.com/mpnc/mpnc/internal/seq"
+	"github.com/mpnc/mpnc/internal/wire"
+)
+
+// The fast lane is a device's way out for trains that passes by this host's own
+// output rules, address translation and connection tracking (wire.Batch.Lane).
+// A path earns it, and loses it when its packets turn out to need those:
+//
+// One train leaves, and nothing new until it is acknowledged. A RST without a
+// reason in that time ends the lane and not the subflow: a peer that knows this
+// host by a translated address answers so to a train that was not translated.
+//
+// Whatever is one segment only leaves the ordinary way, and so do the tail loss
+// probe, which is the highest segment sent, and one segment after each laneTrains
+// trains. A firewall on this host that tracks connections takes acknowledgments
+// of what it did not see leave for invalid; it sees the highest segment, and lets
+// the acknowledgment of everything in. Where it is only such probes that are
+// answered, the lane is of no use.
+const (
+	laneTrains   = 64 // after so many one segment leaves the ordinary way
+	laneProbes   = 3  // only the probe was answered, so often in a row: no lane any more
+	laneFailures = 3  // trains on probation without an answer, or timeouts, in a row: likewise
+)
+
+type laneState uint8
+
+const (
+	laneShut  laneState = iota // may be tried
+	laneTried                  // one train is out
+	laneOpen
+	laneLost // for good
+)
+
+// lane is what a subflow knows of its fast lane.
+type lane struct {
+	limit    int    // octets of payload that a train may have; 0: there is none
+	via      uint64 // what tells it from others
+	state    laneState
+	end      seq.Offset // of the newest train
+	plain    seq.Offset // end of what left the ordinary way last
+	next     seq.Offset // no train is tried before this is acknowledged
+	trains   int        // since a segment left the ordinary way
+	probed   bool       // a tail loss probe left, and nothing new was acknowledged since
+	probes   int        // those in a row that alone were answered
+	failures int        // in a row
+}
+
+// SetLane says that the path has a fast lane that takes trains of limit octets of
+// payload; 0, that it has none any more. A lane by another way than the one
+// before has to be earned anew.
+func (s *Subflow) SetLane(limit int, via uint64) {
+	l := &s.lane
+	if limit == l.limit && via == l.via {
+		return
+	}
+	l.limit, l.via = limit, via
+	if l.state != laneLost {
+		l.state = laneShut
+	}
+}
+
+// TrainLimit returns the payload of the longest packet that b's device takes
+// for this subflow now; less than two segments if it takes no trains.
+func (s *Subflow) TrainLimit(b *wire.Batch) int {
+	l := &s.lane
+	switch {
+	case !b.Lane:
+		return b.MaxTrain
+	case l.state == laneTried || l.state == laneLost || l.trains >= laneTrains:
+		return 0
+	case l.state == laneShut && (before(s.snd.una, l.next) || s.rec.mode != open):
+		return 0
+	}
+	return min(l.limit, b.MaxTrain)
+}
+
+// waits reports whether new data waits for the answer to the train on probation.
+func (l *lane) waits() bool { return l.state == laneTried }
+
+// sent notes a packet with payload up to end.
+func (l *lane) sent(end seq.Offset, train bool) {
+	if !train {
+		l.plain, l.trains = later(l.plain, end), 0
+		return
+	}
+	l.trains++
+	l.end = later(l.end, end)
+	if l.state == laneShut {
+		l.state, l.probed = laneTried, false
+	}
+}
+
+// onAck draws conclusions from an acknowledgment that moved SND.UNA.
+func (l *lane) onAck(una, nxt seq.Offset) {
+	probed := l.probed
+	l.probed = false
+	switch {
+	case l.state == laneTried && probed:
+		l.fail(nxt)
+	case l.state == laneTried && !before(una, l.end):
+		l.state = laneOpen
+	case l.state != laneOpen:
+	case probed:
+		if l.probes++; l.probes == laneProbes {
+			l.state = laneLost
+		}
+	case una != l.plain:
+		l.probes, l.failures = 0, 0
+	}
+}
+
+// onTimeout notes that the retransmission timer fired.
+func (l *lane) onTimeout(una, nxt seq.Offset) {
+	if l.state == laneTried || l.state == laneOpen && before(una, l.end) {
+		l.fail(nxt)
+	}
+}
+
+// fail shuts the lane until what was sent up to nxt is acknowledged.
+func (l *lane) fail(nxt seq.Offset) {
+	l.state, l.next = laneShut, nxt
+	if l.failures++; l.failures == laneFailures {
+		l.state = laneLost
+	}
+}
+
+// onReset reports whether a RST that passed the checks answers the train on
+// probation. A peer that ends an MPTCP subflow says why; one that does not, and
+// means it, will say so again.
+func (l *lane) onReset(seg *wire.Segment) bool {
+	if l.state != laneTried || seg.MP.Has != 0 {
+		return false
+	}
+	l.state = laneLost
+	return true
+}
