@@ -48,6 +48,8 @@ type Raw struct {
 	portMu sync.Mutex
 	ports  map[int]*port
 
+	lanes lanes
+
 	diagOnce  sync.Once
 	diagBlind atomic.Bool
 	denied    sync.Once
@@ -57,6 +59,7 @@ type Raw struct {
 type rawCounters struct {
 	rx, rxForeign, rxBad           atomic.Uint64
 	tx, txFull, txDenied, txErrors atomic.Uint64
+	trains                         atomic.Uint64
 }
 
 // NewRaw opens the raw sockets, in the network namespace of the calling
@@ -72,6 +75,7 @@ func NewRaw(cfg RawConfig) (*Raw, error) {
 		ports:  make(map[int]*port),
 	}
 	r.filler = r.fill
+	r.lanes.off = cfg.NoLanes
 	if r.logf == nil {
 		r.logf = func(string, ...any) {}
 	}
@@ -107,7 +111,10 @@ func (r *Raw) open() (err error) {
 		unix.Close(changes)
 		return err
 	}
-	return r.wait.open(r.rx, changes)
+	if err := r.wait.open(r.rx, changes); err != nil {
+		return err
+	}
+	return r.openLanes()
 }
 
 // explain adds to an error what the user can do about it.
@@ -153,6 +160,7 @@ func (r *Raw) Close() error {
 	r.mu.Unlock()
 	r.keepPorts(func(int) bool { return false })
 	r.wait.close()
+	r.closeLanes()
 	if r.diag != nil {
 		r.diag.Close()
 	}
@@ -172,9 +180,14 @@ func (r *Raw) takeGuards() (l []*guard) {
 	return l
 }
 
-// Caps implements Device: packets only, with checksums. Trains wait for a
-// faster way out.
-func (r *Raw) Caps() Caps { return Caps{} }
+// Caps implements Device: packets with checksums, and trains where there is a
+// fast lane.
+func (r *Raw) Caps() Caps {
+	if r.lanes.off {
+		return Caps{}
+	}
+	return Caps{MaxTrain: wire.MaxPacket, Lane: true}
+}
 
 // Route implements Device.
 func (r *Raw) Route(remote, local netip.Addr, link int) (Route, error) {
@@ -209,7 +222,8 @@ func (r *Raw) Stats() RawStats {
 	c := &r.stats
 	s := RawStats{
 		Rx: c.rx.Load(), RxForeign: c.rxForeign.Load(), RxBad: c.rxBad.Load(),
-		Tx: c.tx.Load(), TxFull: c.txFull.Load(), TxDenied: c.txDenied.Load(), TxErrors: c.txErrors.Load(),
+		Trains: c.trains.Load(),
+		Tx:     c.tx.Load(), TxFull: c.txFull.Load(), TxDenied: c.txDenied.Load(), TxErrors: c.txErrors.Load(),
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -287,6 +287,9 @@ func (r *Raw) fill(uintptr) (any bool) {
 			r.host.stale = rtnl.Drain(r.wait.changes) || r.host.stale
 			continue
 		}
+		if r.lanes.watches(int(ev.Fd)) {
+			continue
+		}
 		for _, s := range r.rx {
 			if s.fd == int(ev.Fd) {
 				s.receive(r.now)
