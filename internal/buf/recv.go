@@ -135,6 +135,34 @@ func (r *Recv) Read(p []byte) int {
 	return len(p)
 }
 
+// Peek returns the readable octets, as many as lie together in memory. They
+// may be read without the lock, not changed, until Read or Discard takes them;
+// what arrives meanwhile, and Close, leave them as they are.
+func (r *Recv) Peek() []byte {
+	n := r.Readable()
+	if n == 0 {
+		return nil
+	}
+	off := r.read.Sub(r.from)
+	p := r.chunks[off/chunkSize].mem[off%chunkSize:]
+	n = min(n, len(p))
+	return p[:n:n]
+}
+
+// Discard takes the first n octets, which are readable: Read without the copy.
+// After Close nothing happens.
+func (r *Recv) Discard(n int) {
+	if r.closed || n == 0 {
+		return
+	}
+	if n > r.Readable() {
+		panic("BUG: more was discarded than is readable")
+	}
+	r.read = r.read.Add(n)
+	r.release()
+	r.openEdge()
+}
+
 // release gives back the chunks that were read, and also the one that octets
 // are still arriving in if there is nothing in it to keep.
 func (r *Recv) release() {

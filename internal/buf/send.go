@@ -36,6 +36,7 @@ type Send struct {
 	kept     []sendChunk // wholly below una and pinned; ascending, with gaps
 	live     []sendChunk // adjoining, all but the last full
 	pool     pool
+	reserved bool // somebody fills memory after end
 	closed   bool
 }
 
@@ -59,15 +60,50 @@ func NewSend(start seq.Data, size int) *Send {
 func (s *Send) Write(p []byte) int {
 	p = p[:min(len(p), s.Free())]
 	for rest := p; len(rest) > 0; {
-		if n := len(s.live); n == 0 || s.live[n-1].to() == s.end {
-			s.live = append(s.live, sendChunk{from: s.end, chunk: s.pool.take()})
-		}
-		last := &s.live[len(s.live)-1]
-		n := copy(last.mem[s.end.Sub(last.from):], rest)
+		n := copy(s.space(), rest)
 		s.end = s.end.Add(n)
 		rest = rest[n:]
 	}
 	return len(p)
+}
+
+// space returns the memory of the next octets, as far as it lies together.
+func (s *Send) space() []byte {
+	if s.reserved {
+		panic("BUG: memory that is reserved was written to")
+	}
+	if n := len(s.live); n == 0 || s.live[n-1].to() == s.end {
+		s.live = append(s.live, sendChunk{from: s.end, chunk: s.pool.take()})
+	}
+	last := &s.live[len(s.live)-1]
+	return last.mem[s.end.Sub(last.from):]
+}
+
+// Reserve returns memory for the octets that come next, as far as it lies
+// together and Write would take so many; nil if it would take none. It may be
+// filled without the lock until Commit, which has to follow, and before which
+// neither Write nor Reserve may be called. If the Send is closed meanwhile the
+// memory is only good for nothing.
+func (s *Send) Reserve() []byte {
+	free := s.Free()
+	if free <= 0 {
+		return nil
+	}
+	p := s.space()
+	s.reserved = true
+	n := min(free, len(p))
+	return p[:n:n]
+}
+
+// Commit appends the first n octets of what Reserve returned, and ends the
+// reservation. After Close nothing happens.
+func (s *Send) Commit(n int) {
+	if s.closed {
+		return
+	}
+	s.reserved = false
+	s.end = s.end.Add(n)
+	s.freeLast()
 }
 
 // CopyAt copies len(dst) octets from number at; they must be held: written,
@@ -167,9 +203,10 @@ func (s *Send) free(c *sendChunk) {
 }
 
 // freeLast gives back the chunk being filled if its octets are all
-// acknowledged and none is pinned: the next Write starts another.
+// acknowledged, none is pinned, and nobody fills it: the next Write starts
+// another.
 func (s *Send) freeLast() {
-	if s.una == s.end && len(s.live) == 1 && s.live[0].pins == 0 {
+	if !s.reserved && s.una == s.end && len(s.live) == 1 && s.live[0].pins == 0 {
 		s.pool.give(s.live[0].chunk)
 		s.live = slices.Delete(s.live, 0, 1)
 	}

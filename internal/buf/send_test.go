@@ -19,7 +19,8 @@ type sendModel struct {
 	una, end int
 	pins     []run
 	loans    []loan
-	most     int // chunks there ever were in use at one time, or lent
+	space    []byte // reserved and filled
+	most     int    // chunks there ever were in use at one time, or lent
 }
 
 // loan is a piece and what is in it.
@@ -50,6 +51,26 @@ func (m *sendModel) write(n int) {
 	}
 	m.end += want
 	m.note()
+}
+
+// reserve takes memory for the next octets and fills n of it, or all if it is
+// less. Whatever happens before it is committed must leave it alone.
+func (m *sendModel) reserve(n int) {
+	m.t.Helper()
+	free := m.size - (m.end - m.una)
+	m.space = m.s.Reserve()
+	if len(m.space) > free || (len(m.space) == 0) != (free <= 0) || cap(m.space) != len(m.space) {
+		m.t.Fatalf("reserved %d octets of %d, %d free", len(m.space), cap(m.space), free)
+	}
+	m.space = m.space[:min(n, len(m.space))]
+	fill(m.space, m.end)
+	m.note()
+}
+
+func (m *sendModel) commit() {
+	m.s.Commit(len(m.space))
+	m.end += len(m.space)
+	m.space = nil
 }
 
 // note notes how many chunks there are that cannot be used for something else.
@@ -115,9 +136,18 @@ func (m *sendModel) giveBack(i int) {
 
 // step does one operation of a script.
 func (m *sendModel) step(ops *script) {
-	switch ops.next() % 11 {
+	switch ops.next() % 12 {
 	case 0, 1:
+		if m.space != nil {
+			m.commit()
+		}
 		m.write(ops.upTo(3 * chunkSize))
+	case 11:
+		if m.space == nil {
+			m.reserve(ops.upTo(chunkSize))
+		} else {
+			m.commit()
+		}
 	case 2, 3: // new data, as sent by some path
 		from := m.una + ops.upTo(m.end-m.una)
 		m.pin(run{from, from + ops.upTo(m.end-from)})
@@ -171,7 +201,7 @@ func (m *sendModel) check() {
 	for _, c := range s.live {
 		m.checkPins(c)
 	}
-	if n := len(s.live) * chunkSize; n > m.end-m.una+2*chunkSize || m.una == m.end && len(m.pins) == 0 && n > 0 {
+	if n := len(s.live) * chunkSize; n > m.end-m.una+2*chunkSize || m.una == m.end && len(m.pins) == 0 && n > 0 && m.space == nil {
 		m.t.Fatalf("%d octets of chunks for %d octets", n, m.end-m.una)
 	}
 	if s.Pinned() != len(s.kept)*chunkSize {
@@ -210,6 +240,9 @@ func (m *sendModel) checkBytes(r run) {
 
 // finish acknowledges and unpins all: then only spare chunks remain (law 9).
 func (m *sendModel) finish() {
+	if m.space != nil {
+		m.commit()
+	}
 	m.ack(m.end)
 	for len(m.pins) > 0 {
 		p := m.pins[0]
@@ -355,9 +388,11 @@ func TestSendBugsPanic(t *testing.T) {
 			s.Ack(s.End())
 			s.CopyAt(make([]byte, 1), nearWrap)
 		},
-		"copy after Close":      func(s *Send) { s.Close(); s.CopyAt(make([]byte, 1), s.Una()) },
-		"pin beyond the end":    func(s *Send) { s.Pin(seq.Range{From: s.End(), To: s.End() + 1}) },
-		"unpin without pinning": func(s *Send) { s.Unpin(seq.Range{From: s.Una(), To: s.End()}) },
+		"copy after Close":          func(s *Send) { s.Close(); s.CopyAt(make([]byte, 1), s.Una()) },
+		"pin beyond the end":        func(s *Send) { s.Pin(seq.Range{From: s.End(), To: s.End() + 1}) },
+		"write to what is reserved": func(s *Send) { s.Reserve(); s.Write([]byte{1}) },
+		"reserve twice":             func(s *Send) { s.Reserve(); s.Reserve() },
+		"unpin without pinning":     func(s *Send) { s.Unpin(seq.Range{From: s.Una(), To: s.End()}) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := NewSend(nearWrap, 4<<20)
