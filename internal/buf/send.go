@@ -248,6 +248,9 @@ func (s *Send) Free() int {
 	return s.size - s.end.Sub(s.una)
 }
 
+// Size returns how many octets may wait for their DATA_ACK.
+func (s *Send) Size() int { return s.size }
+
 // Pinned returns how many octets below Una are kept for their pins, rounded up
 // to chunks. They do not count against what Write takes.
 func (s *Send) Pinned() int { return len(s.kept) * chunkSize }

@@ -29,7 +29,7 @@ func (c *Conn) idleTimeout(now mono.Time) {
 	if c.rcv != nil {
 		c.rcv.Age()
 	}
-	if c.busy {
+	if c.busy || c.snd.Memory() > 0 {
 		c.busy = false
 		c.timers.Set(tIdle, now.Add(idleAfter))
 	}
