@@ -156,6 +156,7 @@ type recvState struct {
 	fin       seq.Data // number of the peer's DATA_FIN, valid if finSeen
 	shownEdge seq.Data // right edge last advertised
 	shownSize int      // the window it was advertised with
+	lent      int      // octets that Peek lent
 
 	altered   int      // checksums that failed in a row,
 	alteredAt seq.Data // with this as the next octet expected
