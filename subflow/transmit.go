@@ -461,12 +461,7 @@ func (s *Subflow) sendText(x *output, m Mapping, off seq.Offset, n int) int {
 	if n > mss {
 		train = mss
 	}
-	payload := wire.AppendHeader(x.b, seg, n, train)
-	if payload == nil {
-		panic("BUG: no room for a segment that was seen to fit")
-	}
-	x.src.CopyAt(payload, m.Data+seq.Data(off-m.Off))
-	x.b.Finish()
+	x.text(m.Data+seq.Data(off-m.Off), n, train)
 	if train != 0 {
 		s.info.Trains++
 	}
@@ -475,6 +470,23 @@ func (s *Subflow) sendText(x *output, m Mapping, off seq.Offset, n int) int {
 	}
 	s.sentOne(x.now, (n+mss-1)/mss)
 	return n
+}
+
+// text appends the segment with n octets of data from at on, as a train of
+// segments of that size if train is not 0.
+func (x *output) text(at seq.Data, n, train int) {
+	if train != 0 && x.b.Lend {
+		if !wire.AppendLent(x.b, &x.seg, x.src, seq.Range{From: at, To: at.Add(n)}, train) {
+			panic("BUG: no room for a train that was seen to fit")
+		}
+		return
+	}
+	payload := wire.AppendHeader(x.b, &x.seg, n, train)
+	if payload == nil {
+		panic("BUG: no room for a segment that was seen to fit")
+	}
+	x.src.CopyAt(payload, at)
+	x.b.Finish()
 }
 
 // cut returns how many of n octets go into one packet of segments of mss

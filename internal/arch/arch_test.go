@@ -34,7 +34,7 @@ var arrows = map[string]string{
 	"internal/seq":             "",
 	"internal/alarm":           "internal/mono",
 	"internal/buf":             "internal/seq",
-	"internal/wire":            "internal/mono internal/seq",
+	"internal/wire":            "internal/mono internal/seq internal/buf",
 	"internal/trace":           "internal/mono internal/wire",
 	"internal/trace/tracefile": "internal/mono internal/trace",
 	"internal/ladder":          "internal/mono internal/seq internal/wire internal/trace subflow",

@@ -15,6 +15,8 @@ type Caps struct {
 	// Lane says that trains leave by a fast lane, which is not there for every
 	// path (Laner), and that the checksums of those are completed.
 	Lane bool
+	// Gather says that the payload of trains may be lent (wire.Batch.Lend).
+	Gather bool
 }
 
 // Lane is a fast lane: a way out for trains that passes by this host's output
@@ -56,8 +58,9 @@ type Guard interface {
 // by any.
 type Device interface {
 	// Read blocks until packets arrived and fills b (reset first), each with
-	// its Link and arrival time At in the time base given to the device. It
-	// returns net.ErrClosed after Close.
+	// its Link and arrival time At in the time base given to the device. They may
+	// lie in a slab of the device's own, anywhere, which is b's until the next
+	// call. It returns net.ErrClosed after Close.
 	Read(b *wire.Batch) error
 	// Write sends b's packets by the given link. It does not block: packets
 	// that a full or failing link cannot take are counted and lost, as a

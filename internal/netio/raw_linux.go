@@ -186,7 +186,7 @@ func (r *Raw) Caps() Caps {
 	if r.lanes.off {
 		return Caps{}
 	}
-	return Caps{MaxTrain: wire.MaxPacket, Lane: true}
+	return Caps{MaxTrain: wire.MaxPacket, Lane: true, Gather: true}
 }
 
 // Route implements Device.

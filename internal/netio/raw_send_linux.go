@@ -31,6 +31,7 @@ type port struct {
 	v6     txSocket
 	trains trainSocket
 	cut    *wire.Batch // a train without a lane, cut to packets
+	whole  []byte      // one whose payload was lent
 }
 
 // Write implements Device. It returns an error only after Close.

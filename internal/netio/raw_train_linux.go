@@ -17,6 +17,10 @@ const (
 	// trainBuffer is the socket's buffer: what may wait in the interface's queue.
 	trainBuffer = 4 << 20
 
+	// trainParts is how many pieces of memory a train has at most: its heads, and
+	// payload that is lent from two chunks.
+	trainParts = 4
+
 	vnetLen  = 10 // struct virtio_net_hdr
 	etherLen = 14
 	headLen  = vnetLen + etherLen
@@ -34,7 +38,7 @@ type trainSocket struct {
 	opened bool
 
 	msgs  []unix.Mmsghdr
-	iovs  []unix.Iovec // two for each message: the head, the packet
+	iovs  []unix.Iovec // trainParts for each message: the head, the packet, pieces
 	heads []byte
 }
 
@@ -57,15 +61,13 @@ func (s *trainSocket) open(link int) error {
 	}
 	s.fd, s.opened = fd, true
 	s.msgs = make([]unix.Mmsghdr, trainBatch)
-	s.iovs = make([]unix.Iovec, 2*trainBatch)
+	s.iovs = make([]unix.Iovec, trainParts*trainBatch)
 	s.heads = make([]byte, trainBatch*headLen)
 	for i := range s.msgs {
-		iov := s.iovs[2*i:]
-		iov[0].Base = &s.heads[i*headLen]
-		iov[0].SetLen(headLen)
-		h := &s.msgs[i].Hdr
-		h.Iov = &iov[0]
-		h.SetIovlen(2)
+		iov := &s.iovs[trainParts*i]
+		iov.Base = &s.heads[i*headLen]
+		iov.SetLen(headLen)
+		s.msgs[i].Hdr.Iov = iov
 	}
 	return nil
 }
@@ -77,8 +79,9 @@ func (s *trainSocket) close() {
 	s.opened = false
 }
 
-// prepare points message j at a train.
-func (s *trainSocket) prepare(j int, pkt []byte, seg uint16, e *laneEntry) {
+// prepare points message j at train i of b.
+func (s *trainSocket) prepare(j int, b *wire.Batch, i int, e *laneEntry) {
+	pkt := b.Bytes(i)
 	ip, kind, proto := ipv4Len, byte(vnetTCP4), uint16(unix.ETH_P_IP)
 	if pkt[0]>>4 == 6 {
 		ip, kind, proto = ipv6Len, vnetTCP6, unix.ETH_P_IPV6
@@ -90,16 +93,25 @@ func (s *trainSocket) prepare(j int, pkt []byte, seg uint16, e *laneEntry) {
 	h := s.heads[j*headLen:][:headLen]
 	h[0], h[1] = vnetNeedsChecksum, kind
 	binary.NativeEndian.PutUint16(h[2:], uint16(etherLen+ip+int(tcp[12]>>4)*4))
-	binary.NativeEndian.PutUint16(h[4:], seg)
+	binary.NativeEndian.PutUint16(h[4:], b.Pkts[i].Seg)
 	binary.NativeEndian.PutUint16(h[6:], uint16(etherLen+ip))
 	binary.NativeEndian.PutUint16(h[8:], 16) // of the checksum in a TCP header
 	frame := h[vnetLen:]
 	copy(frame, e.hop.Dst[:])
 	copy(frame[6:], e.hop.Src[:])
 	binary.BigEndian.PutUint16(frame[12:], proto)
-	iov := &s.iovs[2*j+1]
-	iov.Base = &pkt[0]
-	iov.SetLen(len(pkt))
+	iovs := s.iovs[trainParts*j:][:trainParts]
+	point(&iovs[1], pkt)
+	pieces := b.Pieces(i)
+	for k := range pieces {
+		point(&iovs[2+k], pieces[k].Bytes)
+	}
+	s.msgs[j].Hdr.SetIovlen(2 + len(pieces))
+}
+
+func point(iov *unix.Iovec, b []byte) {
+	iov.Base = &b[0]
+	iov.SetLen(len(b))
 }
 
 // send sends the messages from first to end, and returns how many went and why
@@ -124,7 +136,7 @@ func (r *Raw) writeTrains(p *port, b *wire.Batch, i int) (n int) {
 		if e == nil || !s.opened && r.openTrains(p) != nil {
 			break
 		}
-		s.prepare(n, pkt, b.Pkts[i+n].Seg, e)
+		s.prepare(n, b, i+n, e)
 		n++
 	}
 	if n == 0 {
@@ -168,7 +180,15 @@ func (r *Raw) cutTrain(p *port, b *wire.Batch, i int) {
 		p.cut = wire.NewBatch(3 * maxRead)
 	}
 	p.cut.Reset()
-	if !p.cut.AppendCut(b.Bytes(i), b.Pkts[i]) {
+	pkt := b.Bytes(i)
+	if len(b.Pieces(i)) > 0 {
+		p.whole = append(p.whole[:0], pkt...)
+		for _, piece := range b.Pieces(i) {
+			p.whole = append(p.whole, piece.Bytes...)
+		}
+		pkt = p.whole
+	}
+	if !p.cut.AppendCut(pkt, b.Pkts[i]) {
 		r.stats.txErrors.Add(1)
 		return
 	}
