@@ -58,6 +58,8 @@ var arrows = map[string]string{
 	"testenv/aggregate": "testenv testenv/duel internal/report",
 	"testenv/coupled":   "testenv mptcp subflow/cc pathmgr",
 	"testenv/scale":     "",
+	"testenv/speed":     "testenv testenv/duel testenv/speed/end mptcp internal/report",
+	"testenv/speed/end": "",
 	"internal/emu":      "mptcp testenv internal/netio internal/wire internal/mono",
 	"internal/netcat":   "",
 	"internal/control":  "",
