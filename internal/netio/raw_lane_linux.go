@@ -4,11 +4,8 @@ import (
 	"encoding/binary"
 	"hash/fnv"
 	"net/netip"
-	"slices"
 	"sync"
 	"sync/atomic"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/mpnc/mpnc/internal/netio/rtnl"
 	"github.com/mpnc/mpnc/internal/wire"
@@ -123,9 +120,9 @@ func (l *lanes) put(k laneKey, e *laneEntry) {
 }
 
 // openLanes begins to watch what lanes depend on, unless none are wanted.
-func (r *Raw) openLanes() (err error) {
+func (r *Raw) openLanes() error {
 	l := &r.lanes
-	l.rt, l.routes = r.rt, -1
+	l.rt = r.rt
 	if l.off {
 		return nil
 	}
@@ -133,37 +130,28 @@ func (r *Raw) openLanes() (err error) {
 	if !l.xfrm.Known() {
 		r.logf("packets leave one by one, not in trains: to know that no IPsec policy is meant for them takes CAP_NET_ADMIN")
 	}
-	groups := slices.Concat(rtnl.LinkChanges, rtnl.RouteChanges, rtnl.NeighbourChanges)
-	if l.routes, err = rtnl.Subscribe(groups...); err != nil {
-		return err
-	}
-	if err := r.wait.add(l.routes); err != nil || l.xfrm.Changes() < 0 {
-		return err
+	if l.xfrm.Changes() < 0 {
+		return nil
 	}
 	return r.wait.add(l.xfrm.Changes())
 }
 
-func (r *Raw) closeLanes() {
+// told takes what fd tells, if it tells of changes, and reports whether it does.
+func (r *Raw) told(fd int) bool {
 	l := &r.lanes
-	if l.xfrm != nil {
-		l.xfrm.Close()
-		if l.routes >= 0 {
-			unix.Close(l.routes)
-		}
-	}
-}
-
-// watches reports whether fd is one that tells of changes, and takes them.
-func (l *lanes) watches(fd int) bool {
 	switch {
-	case l.off || fd != l.routes && fd != l.xfrm.Changes():
+	case fd == r.routes.changes:
+		if r.routes.settle() {
+			l.changed()
+		}
+	case l.xfrm != nil && fd == l.xfrm.Changes():
+		if rtnl.Drain(fd) {
+			l.xfrm.List()
+			l.changed()
+		}
+	default:
 		return false
-	case !rtnl.Drain(fd):
-		return true
-	case fd != l.routes:
-		l.xfrm.List()
 	}
-	l.changed()
 	return true
 }
 

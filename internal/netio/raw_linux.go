@@ -3,7 +3,6 @@ package netio
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"sync"
@@ -38,6 +37,7 @@ type Raw struct {
 	mu     sync.Mutex // the guards and the receive filters
 	guards map[*guard]struct{}
 	held   held
+	wide   atomic.Bool // the filters let in pairs that are not held any more
 
 	readMu sync.Mutex // held by Read
 	rx     []*rxSocket
@@ -48,7 +48,8 @@ type Raw struct {
 	portMu sync.Mutex
 	ports  map[int]*port
 
-	lanes lanes
+	routes routes
+	lanes  lanes
 
 	diagOnce  sync.Once
 	diagBlind atomic.Bool
@@ -76,6 +77,7 @@ func NewRaw(cfg RawConfig) (*Raw, error) {
 	}
 	r.filler = r.fill
 	r.lanes.off = cfg.NoLanes
+	r.routes.changes = -1
 	if r.logf == nil {
 		r.logf = func(string, ...any) {}
 	}
@@ -112,6 +114,12 @@ func (r *Raw) open() (err error) {
 		return err
 	}
 	if err := r.wait.open(r.rx, changes); err != nil {
+		return err
+	}
+	if err := r.routes.open(); err != nil {
+		return err
+	}
+	if err := r.wait.add(r.routes.changes); err != nil {
 		return err
 	}
 	return r.openLanes()
@@ -160,7 +168,12 @@ func (r *Raw) Close() error {
 	r.mu.Unlock()
 	r.keepPorts(func(int) bool { return false })
 	r.wait.close()
-	r.closeLanes()
+	if r.lanes.xfrm != nil {
+		r.lanes.xfrm.Close()
+	}
+	if r.routes.changes >= 0 {
+		unix.Close(r.routes.changes)
+	}
 	if r.diag != nil {
 		r.diag.Close()
 	}
@@ -187,16 +200,6 @@ func (r *Raw) Caps() Caps {
 		return Caps{}
 	}
 	return Caps{MaxTrain: wire.MaxPacket, Lane: true, Gather: true}
-}
-
-// Route implements Device.
-func (r *Raw) Route(remote, local netip.Addr, link int) (Route, error) {
-	if !r.use() {
-		return Route{}, net.ErrClosed
-	}
-	defer r.life.RUnlock()
-	rt, err := r.rt.Lookup(remote, local, link)
-	return Route{Local: rt.Local, Link: rt.Link, MTU: rt.MTU}, err
 }
 
 // Foreign implements Device. If the kernel does not tell, every connection

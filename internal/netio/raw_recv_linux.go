@@ -293,7 +293,7 @@ func (r *Raw) fill(uintptr) (any bool) {
 			r.host.stale = rtnl.Drain(r.wait.changes) || r.host.stale
 			continue
 		}
-		if r.lanes.watches(int(ev.Fd)) {
+		if r.told(int(ev.Fd)) {
 			continue
 		}
 		for _, s := range r.rx {
@@ -333,6 +333,9 @@ func (r *Raw) deliver(s *rxSocket, b *wire.Batch) {
 		return
 	case !r.held.has(v.ours()):
 		r.stats.rxForeign.Add(1)
+		if r.wide.Load() {
+			r.narrow()
+		}
 		return
 	}
 	if a.link == rtnl.Loopback || r.host.has(v.src) {
