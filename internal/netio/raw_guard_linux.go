@@ -194,7 +194,7 @@ func (r *Raw) narrow() {
 	r.wide.Store(false)
 	r.held.bound()
 	for _, s := range r.rx {
-		s.lo, s.hi = maxPort+1, 0
+		s.lo, s.hi, s.changed = maxPort+1, 0, 0
 	}
 	if err := r.setFilters(); err != nil {
 		r.logf("narrow the receive filter: %v", err)
@@ -212,13 +212,14 @@ func (r *Raw) setFilters() error {
 			continue // the range in force covers it: narrow sees to it if that is too much
 		}
 		prog := rangeFilter(lo, hi, s.v6)
-		if pairs != nil {
+		if pairs != nil && s.changed < maxChanges {
 			prog, lo, hi = exactFilter(pairs, s.v6), maxPort+1, 0
 		}
 		if err := attach(s.fd, prog); err != nil {
 			return fmt.Errorf("raw socket: %w", err)
 		}
 		s.lo, s.hi = lo, hi
+		s.changed++
 	}
 	return nil
 }

@@ -10,6 +10,11 @@ import (
 // rest is looked up when the packet is read.
 const maxExact = 64
 
+// maxChanges is how often the filter lists pairs anew for ports that come and go:
+// to translate a filter takes the kernel longer than all the rest of a new
+// connection. After that it bounds the ports, which seldom needs a change.
+const maxChanges = 16
+
 const maxPort = 65535
 
 // held is the set of address and port pairs whose guards we hold. An

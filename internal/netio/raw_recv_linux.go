@@ -32,6 +32,9 @@ type rxSocket struct {
 	v6     bool
 	proto  int
 	lo, hi uint32 // ports that the filter bounds; lo > hi if it lists pairs
+	// changed is how often the filter was, since something was let in that is not
+	// ours.
+	changed int
 
 	msgs    []unix.Mmsghdr
 	iovs    []unix.Iovec
