@@ -49,7 +49,7 @@ func (r *Results) measure(ctx context.Context, o options) error {
 	r.Lacks = w.lacks
 	err = duel.Run(ctx, 1, list,
 		func(ctx context.Context, j job) (Sample, error) {
-			return duel.Again(ctx, func() (Sample, error) { return w.sample(ctx, j) })
+			return duel.Again(ctx, func() (Sample, error) { return w.sample(ctx, j) }, nil)
 		},
 		func(j job, s Sample, err error) string {
 			if err != nil {
