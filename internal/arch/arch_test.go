@@ -60,6 +60,8 @@ var arrows = map[string]string{
 	"testenv/scale":     "",
 	"testenv/speed":     "testenv testenv/duel testenv/speed/end mptcp internal/report",
 	"testenv/speed/end": "",
+
+	"testenv/speed/peers": "testenv/speed/end", // a module of its own
 	"internal/emu":      "mptcp testenv internal/netio internal/wire internal/mono",
 	"internal/netcat":   "",
 	"internal/control":  "",
