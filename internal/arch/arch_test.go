@@ -62,11 +62,11 @@ var arrows = map[string]string{
 	"testenv/speed/end": "",
 
 	"testenv/speed/peers": "testenv/speed/end", // a module of its own
-	"internal/emu":      "mptcp testenv internal/netio internal/wire internal/mono",
-	"internal/netcat":   "",
-	"internal/control":  "",
-	"internal/proxy":    "",
-	"internal/report":   "",
+	"internal/emu":        "mptcp testenv internal/netio internal/wire internal/mono",
+	"internal/netcat":     "",
+	"internal/control":    "",
+	"internal/proxy":      "",
+	"internal/report":     "",
 
 	"internal/conformance/rules":  "",
 	"internal/conformance":        "internal/conformance/rules",
