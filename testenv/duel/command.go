@@ -64,7 +64,8 @@ func Load(out string, results any) error {
 
 // Run does all jobs, as many at once as told, and tells of each on the standard
 // error. measure does one; note, which is called for one at a time, keeps what came
-// of it and says it in some words. Run returns what failed, by the jobs' names.
+// of it and says that in some words, which count unless it failed. Run returns what
+// failed, by the jobs' names.
 func Run[J fmt.Stringer, S any](ctx context.Context, atOnce int, list []J,
 	measure func(context.Context, J) (S, error), note func(J, S, error) string) error {
 	var mu sync.Mutex
@@ -80,7 +81,7 @@ func Run[J fmt.Stringer, S any](ctx context.Context, atOnce int, list []J,
 			line = err.Error()
 			failed = append(failed, fmt.Errorf("%v: %w", j, err))
 		}
-		fmt.Fprintf(os.Stderr, "%3d of %d  %-41v %s\n", done, len(list), j, line)
+		fmt.Fprintf(os.Stderr, "%3d of %d  %-48v %s\n", done, len(list), j, line)
 	})
 	return errors.Join(append(failed, ctx.Err())...)
 }
@@ -89,10 +90,11 @@ func Run[J fmt.Stringer, S any](ctx context.Context, atOnce int, list []J,
 const tries = 3
 
 // Again measures, and does so again if that failed: the lab could not be had, or
-// the machine was too slow.
-func Again[S any](ctx context.Context, measure func() (S, error)) (s S, err error) {
+// the machine was too slow. What does not fail may still not be good; if good is
+// nil, all is.
+func Again[S any](ctx context.Context, measure func() (S, error), good func(S) bool) (s S, err error) {
 	for range tries {
-		if s, err = measure(); err == nil || ctx.Err() != nil {
+		if s, err = measure(); err == nil && (good == nil || good(s)) || ctx.Err() != nil {
 			break
 		}
 	}

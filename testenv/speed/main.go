@@ -21,7 +21,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/mpnc/mpnc/testenv"
@@ -76,7 +75,9 @@ func command(ctx context.Context) error {
 	if err := testenv.CheckLab(); err != nil {
 		return err
 	}
-	err = r.measure(ctx, o)
+	if err = r.measure(ctx, o); len(r.Cells) == 0 {
+		return err // what was written before stays
+	}
 	return errors.Join(err, r.write(o.Out), r.print(os.Stdout))
 }
 
@@ -129,6 +130,3 @@ type job struct {
 
 // String names it.
 func (j job) String() string { return fmt.Sprintf("%s #%d", j.cell, j.round+1) }
-
-// is says whether the job's contestant is of a family: "mpnc", "kernel", "nc".
-func (j job) is(family string) bool { return strings.HasPrefix(j.contestant, family) }

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/mpnc/mpnc/testenv"
@@ -15,8 +16,10 @@ import (
 	"github.com/mpnc/mpnc/testenv/speed/end"
 )
 
-// port is the server's.
-const port = 7000
+const (
+	port       = 7000    // the server's
+	congestion = "cubic" // everybody's
+)
 
 // workshop is what a run needs and makes.
 type workshop struct {
@@ -46,7 +49,7 @@ func (r *Results) measure(ctx context.Context, o options) error {
 	r.Lacks = w.lacks
 	err = duel.Run(ctx, 1, list,
 		func(ctx context.Context, j job) (Sample, error) {
-			return duel.Again(ctx, func() (Sample, error) { return w.sample(ctx, j) })
+			return duel.Again(ctx, func() (Sample, error) { return w.sample(ctx, j) }, nil)
 		},
 		func(j job, s Sample, err error) string {
 			if err != nil {
@@ -80,13 +83,15 @@ func newWorkshop(ctx context.Context, o options) (w *workshop, err error) {
 		return w, fmt.Errorf("finding the sources: %w", err)
 	}
 	w.peers = filepath.Join(w.dir, "peers")
-	if err := build(ctx, filepath.Join(string(where[:len(where)-1]), "peers"), w.peers, "."); err != nil {
+	if err := build(ctx, filepath.Join(strings.TrimSpace(string(where)), "peers"), w.peers, "."); err != nil {
 		w.peers = ""
-		w.lacks = append(w.lacks, fmt.Sprintf("%s and %s: %v", gvisor, quicGo, err))
+		w.lacks = append(w.lacks, fmt.Sprintf("%s, %s: %v", gvisor, quicGo, err))
 	}
-	for program, use := range map[string]string{"nc.openbsd": ncMPTCP + " and " + ncTCP, "socat": socatMPTCP + " and " + socatTCP, "mptcpize": ncMPTCP + " and " + socatMPTCP} { // any order: they are told, not ranked
-		if _, err := exec.LookPath(program); err != nil {
-			w.lacks = append(w.lacks, fmt.Sprintf("%s: %s is not installed", use, program))
+	for _, p := range [][2]string{
+		{"nc.openbsd", ncMPTCP + ", " + ncTCP}, {"socat", socatMPTCP + ", " + socatTCP}, {"mptcpize", ncMPTCP + ", " + socatMPTCP},
+	} {
+		if _, err := exec.LookPath(p[0]); err != nil {
+			w.lacks = append(w.lacks, fmt.Sprintf("%s: %s is not installed", p[1], p[0]))
 		}
 	}
 	return w, w.makeFile()
@@ -106,25 +111,15 @@ func build(ctx context.Context, dir, program, pkg string) error {
 
 // has says whether there is what a job needs.
 func (w *workshop) has(j job) bool {
-	programs := []string{}
-	switch j.contestant {
-	case gvisor, quicGo:
-		return w.peers != ""
-	case ncMPTCP:
-		programs = []string{"nc.openbsd", "mptcpize"}
-	case ncTCP:
-		programs = []string{"nc.openbsd"}
-	case socatMPTCP:
-		programs = []string{"socat", "mptcpize"}
-	case socatTCP:
-		programs = []string{"socat"}
+	needs := map[string][]string{
+		ncMPTCP: {"nc.openbsd", "mptcpize"}, ncTCP: {"nc.openbsd"}, socatMPTCP: {"socat", "mptcpize"}, socatTCP: {"socat"},
 	}
-	for _, p := range programs {
-		if _, err := exec.LookPath(p); err != nil {
+	for _, program := range needs[j.contestant] {
+		if _, err := exec.LookPath(program); err != nil {
 			return false
 		}
 	}
-	return true
+	return w.peers != "" || j.contestant != gvisor && j.contestant != quicGo
 }
 
 func (w *workshop) close() {
@@ -152,8 +147,8 @@ func (j job) lab() (lab *testenv.Lab, err error) {
 
 // configure is what an administrator would: the kernel's MPTCP uses all paths.
 func (j job) configure(lab *testenv.Lab) error {
-	if got := lab.Congestion(); got != "cubic" {
-		return fmt.Errorf("the kernel has %s, not cubic", got)
+	if got := lab.Congestion(); got != congestion {
+		return fmt.Errorf("the kernel has %s, not %s", got, congestion)
 	}
 	settings := [][2]string{{"net.ipv4.ip_local_port_range", "1024 65535"}}
 	if j.checksum {
@@ -214,11 +209,11 @@ func (w *workshop) ends(ctx context.Context, lab *testenv.Lab, j job) (s Sample,
 	if j.round == 0 && j.work == end.Bulk && j.conns == 1 && j.contestant != floor {
 		job := w.job(lab, j)
 		job.Work, job.Octets, job.Port = end.Check, checked, port+1
-		if _, _, err := w.duel(ctx, lab, j, job); err != nil {
+		if _, _, err := w.pair(ctx, lab, j, job); err != nil {
 			return s, fmt.Errorf("checking: %w", err)
 		}
 	}
-	client, server, err := w.duel(ctx, lab, j, w.job(lab, j))
+	client, server, err := w.pair(ctx, lab, j, w.job(lab, j))
 	if err != nil {
 		return s, err
 	}
@@ -242,5 +237,6 @@ func (r *Results) begin(o options) {
 	r.Started = time.Now().UTC().Truncate(time.Second)
 	r.Kernel, r.CPUs, r.CPU, r.Go = testenv.KernelRelease(), runtime.NumCPU(), processor(), runtime.Version()
 	r.Load, r.Commit = load(), commit()
+	r.Congestion = congestion
 	r.Rounds, r.Seconds, r.Warmup, r.FileMB = o.rounds, o.length.Seconds(), o.warmup.Seconds(), o.file
 }

@@ -54,7 +54,7 @@ func scenes() []scene {
 	multipath := []string{mpnc, kernelMPTCP}
 	kernels := []string{mpnc, kernelMPTCP, kernelTCP}
 	all := []string{mpnc, kernelMPTCP, kernelTCP, gvisor, quicGo}
-	conns := func(n int) func(*scene) { return func(s *scene) { s.conns, s.long = n, n == 100 } }
+	conns := func(n int) func(*scene) { return func(s *scene) { s.conns, s.long = n, n >= 100 } }
 	paths := func(n int) func(*scene) { return func(s *scene) { s.paths, s.long = n, n == 4 } }
 	ping := func(n int) func(*scene) { return func(s *scene) { s.work, s.size = end.Ping, n } }
 	open := func(n int) func(*scene) { return func(s *scene) { s.work, s.size, s.conns = end.Open, 1, n } }
@@ -77,11 +77,6 @@ func scenes() []scene {
 		with("idle", "connections at rest", []string{mpnc},
 			func(s *scene) { s.work, s.size, s.conns = end.Idle, 1, idle }),
 	}
-}
-
-// speaksMPTCP says whether a contestant has to.
-func speaksMPTCP(contestant string) bool {
-	return contestant == kernelMPTCP || contestant == ncMPTCP || contestant == socatMPTCP || contestant == mpnc
 }
 
 // checked is how many octets are compared, once for each contestant that moves many.

@@ -23,8 +23,8 @@ type process struct {
 	out *bufio.Reader
 }
 
-// duel runs both ends of a job, the client's as given.
-func (w *workshop) duel(ctx context.Context, lab *testenv.Lab, j job, e end.Job) (client, server end.Report, err error) {
+// pair runs both ends of a job, the client's as given.
+func (w *workshop) pair(ctx context.Context, lab *testenv.Lab, j job, e end.Job) (client, server end.Report, err error) {
 	theirs := e
 	theirs.Serve, theirs.Links = true, nil
 	for _, l := range e.Links {

@@ -8,25 +8,27 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/mpnc/mpnc/testenv"
+	"github.com/mpnc/mpnc/testenv/speed/end"
 )
 
-// makeFile makes what the commands carry: in memory, every page of it there, so
-// that reading it costs what reading a cached file does.
+// makeFile makes what the commands carry, if they are measured: in memory, every
+// page of it there, so that reading it costs what reading a cached file does.
 func (w *workshop) makeFile() (err error) {
+	if !slices.ContainsFunc(w.jobs(1), func(j job) bool { return j.command }) {
+		return nil
+	}
 	dir := "/dev/shm"
 	if _, err := os.Stat(dir); err != nil {
 		dir = ""
 	}
 	if w.file, err = os.CreateTemp(dir, "mpnc-speed"); err != nil {
 		return err
-	}
-	if !w.Only.MatchString("command/"+mpnc) && !w.commandsWanted() {
-		return nil
 	}
 	h := sha256.New()
 	b := make([]byte, 1<<20)
@@ -42,16 +44,6 @@ func (w *workshop) makeFile() (err error) {
 	}
 	w.sum = fmt.Sprintf("%x", h.Sum(nil))
 	return nil
-}
-
-// commandsWanted says whether a file is needed at all.
-func (w *workshop) commandsWanted() bool {
-	for _, j := range w.jobs(1) {
-		if j.command {
-			return true
-		}
-	}
-	return false
 }
 
 // commands measures a program at both ends: from the client's start until both
@@ -115,74 +107,111 @@ func (w *workshop) carry(ctx context.Context, lab *testenv.Lab, j job, in, out *
 		return s, err
 	}
 	serve, dial := w.commandLines(j, lab.Server.Addr(lab.Server.Links()[0], 4).String(), strconv.Itoa(port))
+	t := &troupe{ended: make(chan exit, 2)}
+	defer t.kill()
 	server, client := lab.Server.Command(serve[0], serve[1:]...), lab.Client.Command(dial[0], dial[1:]...)
-	var said [2]strings.Builder
-	server.Stdout, server.Stderr = out, &said[0]
-	client.Stdin, client.Stderr = in, &said[1]
-	if err := server.Start(); err != nil {
+	server.Stdout, client.Stdin = out, in
+	server.Env, client.Env = j.environ(), j.environ()
+	if err := t.start(server); err != nil {
 		return s, err
 	}
-	ended := make(chan error, 2)
-	running := 0
-	defer func() {
-		for ; running > 0; running-- { // something failed
-			_ = server.Process.Kill()
-			if client.Process != nil {
-				_ = client.Process.Kill()
-			}
-			<-ended
-		}
-	}()
-	run := func(name string, c *testenv.Command, said *strings.Builder) {
-		running++
-		go func() {
-			err := c.Wait()
-			if err != nil {
-				err = fmt.Errorf("%s: %w: %s", name, err, strings.TrimSpace(said.String()))
-			}
-			ended <- err
-		}()
-	}
-	run("server", server, &said[0])
 	if err := awaitListening(ctx, lab.Server, port); err != nil {
 		return s, err
 	}
-	machine, start := machineTime(), time.Now()
-	if err := client.Start(); err != nil {
+	machine, start := end.MachineTime(), time.Now()
+	if err := t.start(client); err != nil {
 		return s, err
 	}
-	run("client", client, &said[1])
-	for running > 0 {
-		select {
-		case e := <-ended:
-			running--
-			err = errors.Join(err, e)
-		case <-ctx.Done():
-			return s, ctx.Err()
-		}
-		if err != nil {
-			return s, err
-		}
+	if err := t.wait(ctx); err != nil {
+		return s, err
 	}
-	took := time.Since(start).Seconds()
 	gigabytes := float64(octets) / 1e9
-	s.Rate = gigabytes * 8 / took
-	s.Machine = (machineTime() - machine) / gigabytes
 	for i, c := range []*testenv.Command{client, server} {
+		s.Ended[i] = t.at[c].Sub(start).Seconds()
 		s.CPU[i] = (c.ProcessState.UserTime() + c.ProcessState.SystemTime()).Seconds() / gigabytes
 		s.Peak[i] = peak(c.ProcessState)
 	}
-	if speaksMPTCP(j.contestant) && j.contestant != mpnc {
-		grown, err := lab.Client.CountersSince(before)
-		if err != nil {
-			return s, err
-		}
-		if grown["MPTcpExtMPCapableSYNACKRX"] == 0 {
-			return s, errors.New("it did not speak MPTCP")
-		}
-		s.Paths = int(1 + grown["MPTcpExtMPJoinSynAckRx"])
+	s.Rate = gigabytes * 8 / max(s.Ended[0], s.Ended[1])
+	s.Machine = (end.MachineTime() - machine) / gigabytes
+	if j.contestant == ncMPTCP || j.contestant == socatMPTCP {
+		s.Paths, err = kernelPaths(lab.Client, before)
 	}
-	return s, nil
+	return s, err
+}
+
+// kernelPaths says how many paths the connection had that a client has made since.
+func kernelPaths(h *testenv.Host, before map[string]int64) (int, error) {
+	grown, err := h.CountersSince(before)
+	if err == nil && grown["MPTcpExtMPCapableSYNACKRX"] == 0 {
+		err = errors.New("it did not speak MPTCP")
+	}
+	return int(1 + grown["MPTcpExtMPJoinSynAckRx"]), err
+}
+
+// troupe is programs that run together.
+type troupe struct {
+	running []*testenv.Command
+	ended   chan exit
+	at      map[*testenv.Command]time.Time // when they ended
+}
+
+// exit is the end of a program.
+type exit struct {
+	*testenv.Command
+	at  time.Time
+	err error
+}
+
+func (t *troupe) start(c *testenv.Command) error {
+	said := new(strings.Builder)
+	c.Stderr = said
+	if err := c.Start(); err != nil {
+		return err
+	}
+	t.running = append(t.running, c)
+	go func() {
+		err := c.Wait()
+		at := time.Now()
+		if err != nil {
+			err = fmt.Errorf("%s: %w: %s", strings.Join(c.Args, " "), err, strings.TrimSpace(said.String()))
+		}
+		t.ended <- exit{c, at, err}
+	}()
+	return nil
+}
+
+// wait waits until all have ended, or one failed.
+func (t *troupe) wait(ctx context.Context) error {
+	t.at = make(map[*testenv.Command]time.Time)
+	for len(t.running) > 0 {
+		select {
+		case e := <-t.ended:
+			t.gone(e)
+			if e.err != nil {
+				return e.err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+func (t *troupe) gone(e exit) {
+	t.running = slices.DeleteFunc(t.running, func(c *testenv.Command) bool { return c == e.Command })
+	if t.at != nil {
+		t.at[e.Command] = e.at
+	}
+}
+
+// kill ends those that still run.
+func (t *troupe) kill() {
+	for _, c := range t.running {
+		_ = c.Process.Kill() // it may have ended just now
+	}
+	for len(t.running) > 0 {
+		t.gone(<-t.ended)
+	}
 }
 
 // commandLines are the server's and the client's.
@@ -197,7 +226,7 @@ func (w *workshop) commandLines(j job, host, port string) (serve, dial []string)
 		serve = []string{"socat", "-u", "-b", buffer, "TCP4-LISTEN:" + port, "STDOUT"}
 		dial = []string{"socat", "-u", "-b", buffer, "STDIN", "TCP4:" + host + ":" + port}
 	}
-	if speaksMPTCP(j.contestant) {
+	if j.contestant == ncMPTCP || j.contestant == socatMPTCP {
 		run := []string{"mptcpize", "run"}
 		serve, dial = append(run[:2:2], serve...), append(run[:2:2], dial...)
 	}

@@ -72,7 +72,7 @@ func (r *Results) tables() []*report.Table {
 		is      func(scene) bool
 		cells   func(name string) []any
 	}{
-		{[]string{"bulk", "Gb/s", "from", "to", "CPU s/GB, sender", "receiver", "whole machine", "most resident, MB", "", "paths"},
+		{[]string{"bulk", "Gb/s", "from", "to", "CPU s/GB, sender", "receiver", "whole machine", "MB, sender", "receiver", "paths"},
 			func(s scene) bool { return s.work == end.Bulk }, r.bulkRow},
 		{[]string{"word and echo", "p50 µs", "from", "to", "p99 µs", "from", "to"},
 			func(s scene) bool { return s.work == end.Ping }, r.pingRow},
@@ -164,19 +164,18 @@ func (r *Results) picture() *report.DotPlot {
 // document is the text.
 func (r *Results) document(base string) string {
 	var b strings.Builder
-	p := func(format string, a ...any) { fmt.Fprintf(&b, format, a...) }
-	p("# Speed\n\nMade by `go run ./testenv/speed` on %s: commit %s, Linux %s, %s, %d processors (%s), a load of %s\nbefore, %d rounds in %v. All samples are in `%s.json`.\n\n",
-		r.Started.Format("2006-01-02"), r.Commit, r.Kernel, r.Go, r.CPUs, r.CPU, r.Load, r.Rounds, r.Took, base)
+	fmt.Fprintf(&b, intro, r.Started.Format("2006-01-02"), r.Commit, r.Kernel, r.Go, r.CPUs, r.CPU, r.Load, r.Rounds, r.Took, base)
 	for _, l := range r.Lacks {
-		p("Not measured: %s.\n\n", l)
+		fmt.Fprintf(&b, "Not measured: %s.\n\n", l)
 	}
-	p("![Ratios](%s.png)\n\n", base)
+	fmt.Fprintf(&b, "![What is asked for: mpnc's figures by the others'](%s.png)\n\n", base)
 	markdown(&b, r.wanted())
-	p(method, r.FileMB, r.Seconds, r.Warmup, checked>>20, idle)
+	b.WriteString(benchmarks)
+	fmt.Fprintf(&b, method, r.Congestion, r.FileMB, r.Warmup, r.Seconds, checked>>20)
 	for _, s := range scenes() {
-		p("- *%s*: %s;\n", s.name, s.about)
+		fmt.Fprintf(&b, "- *%s*: %s;\n", s.name, s.about)
 	}
-	p("\n")
+	b.WriteString("\n")
 	for _, t := range r.tables() {
 		markdown(&b, t)
 	}
@@ -199,7 +198,45 @@ func markdown(b *strings.Builder, t *report.Table) {
 	b.WriteString("\n")
 }
 
-const method = `Commands carry a file of %d MB; other samples take %g s after %g s of warm-up. Of each contestant the SHA-256 of %d MB is compared
-once. At rest are %d connections. The scenes:
+const intro = `# Speed
+
+How fast mpnc and its library are beside the kernel's Multipath TCP and TCP, and beside other stacks in user space, on one
+machine, with nothing between both ends but veth pairs: what is compared is what the ends do with a processor.
+
+Made by ` + "`go run ./testenv/speed`" + ` on %s: commit %s, Linux %s, %s, %d processors (%s), a load of
+%s before, %d rounds of everything in turn, in %v. All samples are in ` + "`%s.json`" + `.
+
+`
+
+const benchmarks = `That nothing is allocated for a train is a test's to say, not this program's: ` + "`go test ./subflow -bench Train -benchmem`" + `.
+
+`
+
+const method = `## How it is measured
+
+Two hosts are network namespaces, joined by two veth pairs with an MTU of 1,500 and all offloads on, made anew for every
+sample; *mtu* has TSO, GSO, GRO and checksum offloads off, and our trains too (` + "`MPNC_OFFLOAD=off`" + `). Everybody's congestion
+control is %s, and everybody has the buffers that are his own default, but gVisor and quic-go, which have what was fastest
+for them. The kernel's MPTCP has an endpoint for each path.
+
+Commands carry a file of %d MB in memory to /dev/null, from the client's start until both ends have ended: what it takes to
+begin and to end is part of it. ` + "`nc`" + ` is OpenBSD's, ` + "`socat`" + ` has buffers of 256 KB; ` + "`mptcpize`" + ` makes them speak MPTCP. All others are
+processes that call Read and Write with 256 KB of memory (or a word), and are measured after %g s for %g s, at the reader.
+Once for each, a stream of %d MB is compared by its SHA-256.
+
+*CPU* is the processor time, the user's and the system's, of each end's process; *whole machine* is that of all processors,
+interrupts included, whoever they worked for: a veth pair delivers in an interrupt of whoever sends, and where the kernel
+accounts for interrupts by themselves no process is charged. It means something only if nothing else ran. *MB* is the most
+that was ever resident.
+
+- *mpnc*: the command at both ends, or our library with its default configuration, as root: the stack's own raw sockets;
+- *kernel-mptcp*, *kernel-tcp*: a Go program on the kernel's sockets, TCP on one path;
+- *gvisor*: gVisor's netstack with TCP, on AF_PACKET with the host's GSO, on one path; with offloads off it cuts and merges
+  packets itself. The kernel does not have its address;
+- *quic-go*: one stream, over UDP with its offloads on one path; it encrypts, which the others do not;
+- *floor*: trains of 64 KB written to AF_PACKET on one side and read from a raw socket on the other, without any
+  protocol but a count of what arrived: what is left for a stack's own work.
+
+The scenes:
 
 `

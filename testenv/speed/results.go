@@ -11,20 +11,21 @@ import (
 
 // Results is what was measured.
 type Results struct {
-	Started time.Time
-	Took    time.Duration
-	Commit  string // of the sources
-	Kernel  string // its release
-	CPU     string // the processors' model
-	CPUs    int
-	Go      string // version
-	Load    string // processes that wanted to run in the minute before
-	Rounds  int
-	Seconds float64  // of a sample
-	Warmup  float64  // seconds before it
-	FileMB  int64    // what the commands carried
-	Lacks   []string `json:",omitempty"` // what could not be measured, and why
-	Cells   []*Cell
+	Started    time.Time
+	Took       time.Duration
+	Commit     string // of the sources
+	Kernel     string // its release
+	CPU        string // the processors' model
+	CPUs       int
+	Go         string // version
+	Congestion string // control: everybody's
+	Load       string // processes that wanted to run in the minute before
+	Rounds     int
+	Seconds    float64  // of a sample
+	Warmup     float64  // seconds before it
+	FileMB     int64    // what the commands carried
+	Lacks      []string `json:",omitempty"` // what could not be measured, and why
+	Cells      []*Cell
 }
 
 // Cell is what a contestant did at a scene.
@@ -39,6 +40,7 @@ type Sample struct {
 	Rate     float64    `json:",omitempty"` // Gb/s of payload, at the reader
 	CPU      [2]float64 // seconds of the ends' processor time per GB
 	Machine  float64    `json:",omitempty"` // the same of the whole machine
+	Ended    [2]float64 // seconds from the client's start to each program's end
 	P50      float64    `json:",omitempty"` // of a word and its echo, seconds
 	P99      float64    `json:",omitempty"`
 	Opened   float64    `json:",omitempty"` // connections opened and closed a second
@@ -85,6 +87,9 @@ func (s Sample) String() string {
 	if s.Rate > 0 {
 		fmt.Fprintf(&b, "%6.2f Gb/s, CPU %.2f + %.2f s/GB, machine %.2f, ", s.Rate, s.CPU[0], s.CPU[1], s.Machine)
 	}
+	if s.Ended[0] > 0 {
+		fmt.Fprintf(&b, "ended after %.2f and %.2f s, ", s.Ended[0], s.Ended[1])
+	}
 	if s.P50 > 0 {
 		fmt.Fprintf(&b, "p50 %.1f µs, p99 %.1f µs, ", s.P50*1e6, s.P99*1e6)
 	}
@@ -102,11 +107,12 @@ func (s Sample) String() string {
 }
 
 // What is taken from a sample.
-func rate(s Sample) float64   { return s.Rate }
-func cpu(s Sample) float64    { return s.CPU[0] + s.CPU[1] }
-func p50(s Sample) float64    { return s.P50 }
-func p99(s Sample) float64    { return s.P99 }
-func opened(s Sample) float64 { return s.Opened }
+func rate(s Sample) float64    { return s.Rate }
+func cpu(s Sample) float64     { return s.CPU[0] + s.CPU[1] }
+func machine(s Sample) float64 { return s.Machine }
+func p50(s Sample) float64     { return s.P50 }
+func p99(s Sample) float64     { return s.P99 }
+func opened(s Sample) float64  { return s.Opened }
 
 // cell returns the cell of that name, which is made if there is none.
 func (r *Results) cell(name string) *Cell {

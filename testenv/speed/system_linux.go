@@ -6,12 +6,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"syscall"
-
-	"github.com/mpnc/mpnc/testenv/speed/end"
 )
-
-// machineTime is the processor time that the whole machine has used, in seconds.
-func machineTime() float64 { return end.MachineTime() }
 
 // peak is the most memory that an ended process had, in octets.
 func peak(s *os.ProcessState) int64 {

@@ -21,6 +21,7 @@ func ratios() []ratio {
 		{"library, by gVisor's netstack over TCP", "bulk/" + mpnc, "bulk/" + gvisor, rate, 1.5, false},
 		{"library, by quic-go", "bulk/" + mpnc, "bulk/" + quicGo, rate, 8, false},
 		{"processor time per GB, by a Go program over kernel MPTCP", "bulk/" + mpnc, "bulk/" + kernelMPTCP, cpu, 1.2, true},
+		{"the same, of the whole machine", "bulk/" + mpnc, "bulk/" + kernelMPTCP, machine, 1.2, true},
 		{"offloads off, by gVisor's netstack with offloads off", "mtu/" + mpnc, "mtu/" + gvisor, rate, 0.8, false},
 		{"word of 1 octet and echo, p50, by kernel MPTCP", "ping-1/" + mpnc, "ping-1/" + kernelMPTCP, p50, 1.5, true},
 		{"word of 1,000 octets and echo, p50, by kernel MPTCP", "ping-1000/" + mpnc, "ping-1000/" + kernelMPTCP, p50, 1.5, true},
