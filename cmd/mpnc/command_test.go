@@ -156,7 +156,7 @@ func run(t *testing.T, args ...string) *process {
 func (p *process) stderr() string { return p.err.String() }
 
 // patience bounds every wait for a process.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // says waits until standard error matches and returns the groups.
 func (p *process) says(pattern string) []string {
