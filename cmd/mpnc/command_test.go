@@ -29,7 +29,8 @@ func TestMain(m *testing.M) {
 	}
 	heedSignals()
 	flag.Parse()
-	if p := flag.Lookup("test.parallel"); p.Value.String() == p.DefValue {
+	fuzzing := flag.Lookup("test.fuzz").Value.String() != "" // whose workers do not wait
+	if p := flag.Lookup("test.parallel"); p.Value.String() == p.DefValue && !fuzzing {
 		p.Value.Set("12") // they wait, most of the time
 	}
 	code := m.Run()
