@@ -29,7 +29,8 @@ func TestMain(m *testing.M) {
 	}
 	heedSignals()
 	flag.Parse()
-	if p := flag.Lookup("test.parallel"); p.Value.String() == p.DefValue {
+	fuzzing := flag.Lookup("test.fuzz").Value.String() != "" // whose workers do not wait
+	if p := flag.Lookup("test.parallel"); p.Value.String() == p.DefValue && !fuzzing {
 		p.Value.Set("12") // they wait, most of the time
 	}
 	code := m.Run()
@@ -156,7 +157,7 @@ func run(t *testing.T, args ...string) *process {
 func (p *process) stderr() string { return p.err.String() }
 
 // patience bounds every wait for a process.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // says waits until standard error matches and returns the groups.
 func (p *process) says(pattern string) []string {

@@ -47,12 +47,12 @@ var plays = []play{
 	{topic: "command line", name: "-Q 127.0.0.1 1", tool: ncat, act: args("-Q 127.0.0.1 1"), only: "message", differs: oneLine},
 	{topic: "command line", name: "-w abc", tool: ncat, act: args("-w abc 127.0.0.1 1"), only: "message", differs: oneLine},
 	{topic: "command line", name: "-z -l", tool: ncat, act: args("-z -l 1"), only: "message", differs: oneLine},
-	{topic: "command line", name: "-zvw1 host port", tool: openbsd, act: func(s *stage) { s.open(); s.run("-zvw1", "127.0.0.1", "PORT") }},
+	{topic: "command line", name: "-zvw30 host port", tool: openbsd, act: func(s *stage) { s.open(); s.run("-zvw30", "127.0.0.1", "PORT") }},
 	{topic: "command line", name: "host port -zv", tool: openbsd, act: func(s *stage) { s.open(); s.run("127.0.0.1", "PORT", "-zv") }},
 	{topic: "command line", name: "-zv -- host port", tool: openbsd, act: func(s *stage) { s.open(); s.run("-zv", "--", "127.0.0.1", "PORT") }},
-	{topic: "command line", name: "-zv4w 1 host port", tool: openbsd, act: func(s *stage) { s.open(); s.run("-zv4w", "1", "127.0.0.1", "PORT") }},
-	{topic: "command line", name: "-q-1 -w5 host port -N", tool: openbsd, act: func(s *stage) {
-		s.connects("-q-1", "-w5", "127.0.0.1", "PORT", "-N")
+	{topic: "command line", name: "-zv4w 30 host port", tool: openbsd, act: func(s *stage) { s.open(); s.run("-zv4w", "30", "127.0.0.1", "PORT") }},
+	{topic: "command line", name: "-q-1 -w30 host port -N", tool: openbsd, act: func(s *stage) {
+		s.connects("-q-1", "-w30", "127.0.0.1", "PORT", "-N")
 		s.types("x")
 		s.inputEnds()
 		s.hearsEnd("x")
@@ -171,19 +171,19 @@ var plays = []play{
 		s.shows("hello")
 	}},
 
-	// idle time.
-	{topic: "idle time", name: "client -w 1", tool: openbsd, honest: exitIdle, act: func(s *stage) {
-		s.client("-w1")
+	// idle time: what is said before must be said within it.
+	{topic: "idle time", name: "client -w 4", tool: openbsd, honest: exitIdle, act: func(s *stage) {
+		s.client("-w4")
 		s.says("x")
 		s.hearsEnd("")
 	}},
-	{topic: "idle time", name: "listener -w 1", tool: openbsd, honest: exitIdle, act: func(s *stage) {
-		s.listener("-w1")
+	{topic: "idle time", name: "listener -w 4", tool: openbsd, honest: exitIdle, act: func(s *stage) {
+		s.listener("-w4")
 		s.says("x")
 		s.hearsEnd("")
 	}},
-	{topic: "idle time", name: "client -i 1", tool: ncat, act: func(s *stage) {
-		s.client("-i1")
+	{topic: "idle time", name: "client -i 4", tool: ncat, act: func(s *stage) {
+		s.client("-i4")
 		s.says("x")
 		s.hearsEnd("")
 	}},
@@ -249,8 +249,8 @@ var plays = []play{
 		s.says("one")
 		s.hearsEnd("")
 	}},
-	{topic: "-C, -i, -t, -W", name: "-i 1 delays lines", tool: openbsd, act: func(s *stage) {
-		s.client("-i1", "-N")
+	{topic: "-C, -i, -t, -W", name: "-i 4 delays lines", tool: openbsd, act: func(s *stage) {
+		s.client("-i4", "-N")
 		s.types("a\nb\n")
 		s.inputEnds()
 		s.hears("a\n")

@@ -80,8 +80,8 @@ var traditionalPlays = []play{
 		s.inputEnds()
 		s.hearsEnd("abc\n")
 	}},
-	{topic: "ends of file", name: "client -q 1: the peer may answer until then", tool: traditional, act: func(s *stage) {
-		s.client("-q1")
+	{topic: "ends of file", name: "client -q 4: the peer may answer until then", tool: traditional, act: func(s *stage) {
+		s.client("-q4")
 		s.types("abc\n")
 		s.inputEnds()
 		s.hears("abc\n")
@@ -110,8 +110,8 @@ var traditionalPlays = []play{
 	}},
 
 	// idle time.
-	{topic: "idle time", name: "client -w 1: from the end of the input on", tool: traditional, act: func(s *stage) {
-		s.client("-w1")
+	{topic: "idle time", name: "client -w 4: from the end of the input on", tool: traditional, act: func(s *stage) {
+		s.client("-w4")
 		s.says("x")
 		s.shows("x")
 		s.inputEnds()

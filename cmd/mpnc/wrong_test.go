@@ -3,8 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -91,6 +93,7 @@ func TestWrongUse(t *testing.T) {
 // Command lines drawn from the table at random: whatever they are, they are
 // read without a panic, and refused in one line.
 func TestRandomCommandLines(t *testing.T) {
+	asksNobody(t)
 	rnd := rand.New(rand.NewPCG(1, 2))
 	words := []string{"host", "80", "20-25", "-", "--", "-l", "-k", "http", "99999", "0", "::1", "[::1]", "-é", "--=", "---", "-w"}
 	for i := range table {
@@ -111,7 +114,18 @@ func TestRandomCommandLines(t *testing.T) {
 	}
 }
 
+// asksNobody has every look-up of a name fail at once: what is read, and how
+// fast, must not depend on the name servers of the machine.
+func asksNobody(t testing.TB) {
+	resolver := net.DefaultResolver
+	t.Cleanup(func() { net.DefaultResolver = resolver })
+	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
+		return nil, errors.New("nobody is asked")
+	}}
+}
+
 func FuzzCommandLine(f *testing.F) {
+	asksNobody(f)
 	for _, line := range []string{
 		"-lvnp 1234", "-zvw1 host 20-25", "-q-1 -Xconnect host 80", "host port -v", "-- help 80", "--trans=tcp h 1",
 		"-l -p 1 -s ::1", "-kl 80 -m 3 --sh-exec cat", "-4uzr [::1] http 1-2", "-U /a -s /b", "-x [::1]:9 -X5 -P u h 1",

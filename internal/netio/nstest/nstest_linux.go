@@ -154,7 +154,7 @@ func (n *NS) AddAddr(name, cidr string) {
 	n.t.Helper()
 	a := n.addr(cidr, 0)
 	n.must(n.h.AddrAdd(n.link(name), a))
-	for limit := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for limit := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		r, err := n.h.RouteGet(a.IP)
 		if err == nil && len(r) == 1 && r[0].Type == unix.RTN_LOCAL {
 			return
