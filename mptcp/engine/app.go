@@ -76,10 +76,10 @@ func (c *Conn) tookFromBuffer(now mono.Time, n int) {
 		return
 	}
 	c.used(now)
-	c.tune(now, 0, n)
 	if c.phase == open {
 		c.announceWindow()
 	}
+	c.tune(now, 0, n) // what that adds the next acknowledgment tells
 }
 
 // Peek lends what has arrived, as much as lies together in memory; nil if

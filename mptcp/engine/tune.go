@@ -44,15 +44,15 @@ func (c *Conn) room() int {
 // windowTuning finds out how large the receive window has to be: several times
 // what arrives, and is read, in a round trip. A reader who lags behind makes it
 // no larger, and a sender whose congestion window doubles with each round trip
-// never meets it: while one flight arrives the window grows to four, of which
-// the sender needs two.
+// never meets it: while one flight arrives the window grows to six, of which
+// the sender needs two; the others are for what waits behind a hole.
 type windowTuning struct {
 	since         mono.Time // when the round trip began
 	arrived, read int       // octets in it
 }
 
 // flights is how many of the flights that arrive the window holds.
-const flights = 4
+const flights = 6
 
 // tune notes what arrived in its window, or was read.
 func (c *Conn) tune(now mono.Time, arrived, read int) {
@@ -60,7 +60,7 @@ func (c *Conn) tune(now mono.Time, arrived, read int) {
 		return
 	}
 	t := &c.rx.tuning
-	if now.Sub(t.since) > c.longestTrip() {
+	if now.Sub(t.since) > c.flight() {
 		*t = windowTuning{since: now}
 	}
 	t.arrived += arrived
@@ -68,6 +68,23 @@ func (c *Conn) tune(now mono.Time, arrived, read int) {
 	if size := flights * min(t.arrived, t.read); size > c.rcv.Size() {
 		c.rcv.Grow(min(size, c.cfg.RecvBuffer))
 	}
+}
+
+// Where there are several paths, what the others carry while one of them is
+// found to have lost something, which takes it up to the least retransmission
+// timeout (200 ms), has to wait in the window. On local paths that is out of reach.
+const (
+	leastFlight = 200 * time.Millisecond / flights
+	localTrip   = time.Millisecond
+)
+
+// flight is the time in which a flight is taken to arrive.
+func (c *Conn) flight() time.Duration {
+	trip := c.longestTrip()
+	if c.joined && trip > localTrip {
+		return max(trip, leastFlight)
+	}
+	return trip
 }
 
 // longestTrip is the round trip of the slowest path, as who receives can tell.
