@@ -188,7 +188,11 @@ func (c *Conn) pollTimeout(now Time, ch *chores) {
 	// A connection that stands in line has not sent what is due; it gets its
 	// turn without the alarm, which must not spin meanwhile.
 	at := c.core.PollTimeout()
-	if at <= now {
+	switch {
+	case at > now:
+	case len(c.inLine) > 0:
+		return
+	default:
 		at = now.Add(time.Millisecond)
 	}
 	if at >= c.armed {
@@ -209,6 +213,10 @@ func (c *Conn) ring(now Time, ch *chores) {
 		return
 	}
 	now = c.at(now)
+	if c.core.PollTimeout() > now {
+		c.pollTimeout(now, ch) // armed lazily, it rang for what is not due any more
+		return
+	}
 	c.core.HandleTimeout(now)
 	c.poll(now, nil, ch)
 }

@@ -1,6 +1,9 @@
 package subflow
 
 import (
+	"time"
+
+	"github.com/mpnc/mpnc/internal/mono"
 	"github.com/mpnc/mpnc/internal/seq"
 	"github.com/mpnc/mpnc/internal/wire"
 )
@@ -18,11 +21,15 @@ import (
 // trains. A firewall on this host that tracks connections takes acknowledgments
 // of what it did not see leave for invalid; it sees the highest segment, and lets
 // the acknowledgment of everything in. Where it is only such probes that are
-// answered, the lane is of no use.
+// answered, the lane is of no use, and is shut for longer each time that is found
+// out anew. A timeout shuts it, too, until the losses are repaired.
 const (
-	laneTrains   = 64 // after so many one segment leaves the ordinary way
-	laneProbes   = 3  // only the probe was answered, so often in a row: no lane any more
-	laneFailures = 3  // trains on probation without an answer, or timeouts, in a row: likewise
+	laneTrains = 64 // after so many one segment leaves the ordinary way
+	laneProbes = 3  // only the probe was answered, so often in a row: the lane is shut
+	laneGood   = 64 // acknowledgments of trains after which what went before is forgotten
+
+	laneRetry     = 100 * time.Millisecond // how long it is shut at first, and
+	mostLaneRetry = 12 * time.Second       // at most
 )
 
 type laneState uint8
@@ -36,16 +43,17 @@ const (
 
 // lane is what a subflow knows of its fast lane.
 type lane struct {
-	limit    int    // octets of payload that a train may have; 0: there is none
-	via      uint64 // what tells it from others
-	state    laneState
-	end      seq.Offset // of the newest train
-	plain    seq.Offset // end of what left the ordinary way last
-	next     seq.Offset // no train is tried before this is acknowledged
-	trains   int        // since a segment left the ordinary way
-	probed   bool       // a tail loss probe left, and nothing new was acknowledged since
-	probes   int        // those in a row that alone were answered
-	failures int        // in a row
+	limit  int    // octets of payload that a train may have; 0: there is none
+	via    uint64 // what tells it from others
+	state  laneState
+	end    seq.Offset // of the newest train
+	plain  seq.Offset // end of what left the ordinary way last
+	trains int        // since a segment left the ordinary way
+	probed bool       // a tail loss probe left, and nothing new was acknowledged since
+	probes int        // those in a row that alone were answered
+	good   int        // acknowledgments of trains since it was shut
+	until  mono.Time  // no train is tried before
+	retry  time.Duration
 }
 
 // SetLane says that the path has a fast lane that takes trains of limit octets of
@@ -63,15 +71,15 @@ func (s *Subflow) SetLane(limit int, via uint64) {
 }
 
 // TrainLimit returns the payload of the longest packet that b's device takes
-// for this subflow now; less than two segments if it takes no trains.
-func (s *Subflow) TrainLimit(b *wire.Batch) int {
+// for this subflow at now; less than two segments if it takes no trains.
+func (s *Subflow) TrainLimit(now mono.Time, b *wire.Batch) int {
 	l := &s.lane
 	switch {
 	case !b.Lane:
 		return b.MaxTrain
 	case l.state == laneTried || l.state == laneLost || l.trains >= laneTrains:
 		return 0
-	case l.state == laneShut && (before(s.snd.una, l.next) || s.rec.mode != open):
+	case l.state == laneShut && (now < l.until || s.rec.mode != open):
 		return 0
 	}
 	return min(l.limit, b.MaxTrain)
@@ -93,38 +101,43 @@ func (l *lane) sent(end seq.Offset, train bool) {
 	}
 }
 
-// onAck draws conclusions from an acknowledgment that moved SND.UNA.
-func (l *lane) onAck(una, nxt seq.Offset) {
-	probed := l.probed
+// laneOnAck draws conclusions from an acknowledgment that moved SND.UNA, before
+// tlpOnAck does.
+func (s *Subflow) laneOnAck(now mono.Time, st *ackState) {
+	l := &s.lane
+	// The answer to the probe, and nothing before it: that to a repeated segment
+	// says that it came twice, and what was new is acknowledged with the rest.
+	alone := l.probed && s.tlp.out && !before(st.ack, s.tlp.end) && (!s.tlp.resent || st.hasDSACK)
 	l.probed = false
 	switch {
-	case l.state == laneTried && probed:
-		l.fail(nxt)
-	case l.state == laneTried && !before(una, l.end):
-		l.state = laneOpen
+	case l.state == laneTried && alone:
+		l.shut(now)
+	case l.state == laneTried && !before(st.ack, l.end):
+		l.state, l.probes, l.good = laneOpen, 0, 0
 	case l.state != laneOpen:
-	case probed:
+	case alone:
 		if l.probes++; l.probes == laneProbes {
-			l.state = laneLost
+			l.shut(now)
 		}
-	case una != l.plain:
-		l.probes, l.failures = 0, 0
+	case st.ack != l.plain:
+		l.probes = 0
+		if l.good++; l.good == laneGood {
+			l.retry = 0
+		}
 	}
 }
 
-// onTimeout notes that the retransmission timer fired.
-func (l *lane) onTimeout(una, nxt seq.Offset) {
-	if l.state == laneTried || l.state == laneOpen && before(una, l.end) {
-		l.fail(nxt)
+// laneOnTimeout notes that the retransmission timer fired.
+func (s *Subflow) laneOnTimeout(now mono.Time) {
+	if l := &s.lane; l.state == laneTried || l.state == laneOpen && before(s.snd.una, l.end) {
+		l.shut(now)
 	}
 }
 
-// fail shuts the lane until what was sent up to nxt is acknowledged.
-func (l *lane) fail(nxt seq.Offset) {
-	l.state, l.next = laneShut, nxt
-	if l.failures++; l.failures == laneFailures {
-		l.state = laneLost
-	}
+// shut shuts the lane for some time.
+func (l *lane) shut(now mono.Time) {
+	l.retry = min(max(2*l.retry, laneRetry), mostLaneRetry)
+	l.state, l.until = laneShut, now.Add(l.retry)
 }
 
 // onReset reports whether a RST that passed the checks answers the train on
@@ -136,4 +149,13 @@ func (l *lane) onReset(seg *wire.Segment) bool {
 	}
 	l.state = laneLost
 	return true
+}
+
+// trainWorth is the least that is worth a train: a third of what the windows let
+// be in flight, or all that a train takes; 0 without a lane.
+func (s *Subflow) trainWorth() int {
+	if s.lane.state != laneOpen {
+		return 0
+	}
+	return min(s.lane.limit-s.lane.limit%s.MSS(), min(s.Cwnd(), s.snd.wnd)/3)
 }

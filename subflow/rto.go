@@ -29,7 +29,7 @@ func (s *Subflow) onRTO(now mono.Time) (ev Events) {
 	s.rtt.backoff++ //spec:T51 off:
 	s.retries++
 	s.info.RTOs++
-	s.lane.onTimeout(d.una, d.nxt)
+	s.laneOnTimeout(now)
 	if !s.stale {
 		s.stale = true
 		ev = Suspect

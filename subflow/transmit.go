@@ -441,7 +441,7 @@ func (s *Subflow) sendText(x *output, m Mapping, off seq.Offset, n int) int {
 	// Options may take more than was planned for (SACK blocks, for one):
 	// T18 of the MSS rules, "the effective send MSS ... options included".
 	mss = min(mss, s.PathMTU()-headers, s.segLimit()-(headers-s.ipTCP())) //spec:T18 off:
-	n = cut(n, mss, min(s.TrainLimit(x.b), x.b.Room()-headers, wire.MaxPacket-headers))
+	n = cut(n, mss, min(s.TrainLimit(x.now, x.b), x.b.Room()-headers, wire.MaxPacket-headers))
 	if x.fresh { //spec:T75 off: {
 		s.ecnFresh(seg)
 	}

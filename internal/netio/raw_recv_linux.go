@@ -21,7 +21,7 @@ const (
 	maxRead = ipv6Len + 65535
 	// receiveBuffer is asked for from the kernel; the default would hold four
 	// merged packets, for all connections together.
-	receiveBuffer = 32 << 20
+	receiveBuffer = 256 << 20
 	controlLen    = 128
 )
 

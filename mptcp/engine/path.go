@@ -299,7 +299,7 @@ func (p *path) pollTimeout() mono.Time {
 
 // transmit appends what the subflow has to say.
 func (p *path) transmit(now mono.Time, b *wire.Batch) int {
-	p.train = p.sf.TrainLimit(b)
+	p.train = p.sf.TrainLimit(now, b)
 	p.askLane(b)
 	n := p.sf.PollTransmit(now, p.c.snd, p, b)
 	if p.probing {
