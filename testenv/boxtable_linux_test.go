@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
@@ -116,6 +117,9 @@ func (c labBox) run(t *testing.T) boxOutcome {
 		must(t, kernel.AddEndpoints(4, Endpoint{Subflow: true}))
 	}
 	must(t, kernel.Sysctl("net.ipv4.tcp_retries2", "5"))
+	if err := kernel.Sysctl(fallbackAfter, "2"); !errors.Is(err, fs.ErrNotExist) { // as usual
+		must(t, err)
+	}
 	must(t, kernel.Sysctl("net.mptcp.close_timeout", "6"))
 	if c.checksums {
 		must(t, kernel.Sysctl("net.mptcp.checksum_enabled", "1"))

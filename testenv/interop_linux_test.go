@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -164,10 +165,20 @@ func newWorld(t *testing.T, c LabConfig) *world {
 	return newWorldFor(t, c, interopPatience)
 }
 
+// fallbackAfter is how many SYNs more a kernel sends with MP_CAPABLE.
+const fallbackAfter = "net.mptcp.syn_retrans_before_tcp_fallback"
+
 // newWorldFor is newWorld for a case with a patience of its own.
 func newWorldFor(t *testing.T, c LabConfig, patience time.Duration) *world {
 	t.Helper()
 	lab := newTestLab(t, c)
+	for _, h := range []*Host{lab.Client, lab.Server} {
+		// A kernel takes a peer that is silent for three seconds for a link that
+		// swallows MPTCP, and goes on without; it may as well be a busy machine.
+		if err := h.Sysctl(fallbackAfter, "5"); !errors.Is(err, fs.ErrNotExist) {
+			must(t, err)
+		}
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	w := &world{t: t, lab: lab, ctx: ctx, fell: make(map[*mptcp.Conn]mptcp.FallbackReason)}
 	if dir := os.Getenv("MPNC_CAPTURE"); dir != "" { // to see what a failure was

@@ -53,14 +53,23 @@ func TestLabFastOpen(t *testing.T) {
 					}
 				}
 				text := fmt.Sprintf("request %d\n", round)
-				c := in(t, lab.Client, "-vN", "--fast-open", serverAddr(lab), "4000")
-				c.Env = append(c.Env, "XDG_STATE_HOME="+state)
-				c.Stdin = strings.NewReader(text)
-				c.begin()
-				c.exits(0)
-				said += text
-				if early := strings.Contains(c.err.String(), "octets went with the SYN"); early != tt.early {
-					t.Errorf("run %d: with the SYN %t, want %t\n%s", round, early, tt.early, c.err.String())
+				// A machine that is busy for a second makes us send the SYN again,
+				// without data, and ask for another cookie.
+				for try := 1; ; try++ {
+					c := in(t, lab.Client, "-vN", "--fast-open", serverAddr(lab), "4000")
+					c.Env = append(c.Env, "XDG_STATE_HOME="+state)
+					c.Stdin = strings.NewReader(text)
+					c.begin()
+					c.exits(0)
+					said += text
+					early := strings.Contains(c.err.String(), "octets went with the SYN")
+					if early == tt.early {
+						break
+					}
+					if !tt.early || try == 4 {
+						t.Errorf("run %d: with the SYN %t, want %t\n%s", round, early, tt.early, c.err.String())
+						break
+					}
 				}
 			}
 			l.prints(said)

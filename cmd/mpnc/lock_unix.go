@@ -9,9 +9,13 @@ import (
 	"time"
 )
 
-// lockPatience is how long a lock is waited for, which others hold for as long as
-// it takes to write a small file.
-const lockPatience = time.Second
+// A lock is tried so many times, so long after each other: two seconds, and more
+// if the machine does not get round to us. Others hold it for as long as it takes
+// to write a small file.
+const (
+	lockTries  = 200
+	lockPeriod = 10 * time.Millisecond
+)
 
 // lockFile takes a lock that one process at a time can have, and returns how to
 // give it back. It goes with its process.
@@ -20,14 +24,15 @@ func lockFile(name string) (unlock func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	for end := time.Now().Add(lockPatience); ; time.Sleep(10 * time.Millisecond) {
+	for try := 1; ; try++ {
 		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if err == nil {
 			return func() { f.Close() }, nil
 		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) || time.Now().After(end) {
+		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) || try == lockTries {
 			f.Close()
 			return nil, err
 		}
+		time.Sleep(lockPeriod)
 	}
 }

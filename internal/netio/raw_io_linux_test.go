@@ -2,6 +2,7 @@ package netio
 
 import (
 	"errors"
+	"math"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -494,16 +495,20 @@ func TestRawAllocatesNothing(t *testing.T) {
 		wire.AppendSegment(out, segment("[fd00:1::1]:1", "[fd00:1::2]:80", wire.ACK, big(1000)), 0)
 	}
 	link, got := p.a.Link("a1"), 0
-	if n := testing.AllocsPerRun(200, func() {
-		_ = a.Write(link, out)
-		for want := got + 16; got < want; {
-			if b.Read(in) != nil {
-				return
+	least := math.Inf(1) // of several tries: the whole process is counted, and time passes
+	for range 5 {
+		least = min(least, testing.AllocsPerRun(200, func() {
+			_ = a.Write(link, out)
+			for want := got + 16; got < want; {
+				if b.Read(in) != nil {
+					return
+				}
+				got += len(in.Pkts)
 			}
-			got += len(in.Pkts)
-		}
-	}); n != 0 {
-		t.Errorf("%v allocations", n)
+		}))
+	}
+	if least != 0 {
+		t.Errorf("%v allocations", least)
 	}
 }
 
