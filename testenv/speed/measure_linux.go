@@ -17,8 +17,9 @@ import (
 )
 
 const (
-	port       = 7000    // the server's
-	congestion = "cubic" // everybody's
+	port       = 7000            // the server's
+	congestion = "cubic"         // everybody's
+	patience   = 3 * time.Minute // what a sample takes at most, but for what is measured
 )
 
 // workshop is what a run needs and makes.
@@ -46,7 +47,7 @@ func (r *Results) measure(ctx context.Context, o options) error {
 		}
 	}
 	r.begin(o)
-	r.Lacks = w.lacks
+	r.Peers, r.Lacks = versions(w.peers), w.lacks
 	err = duel.Run(ctx, 1, list,
 		func(ctx context.Context, j job) (Sample, error) {
 			return duel.Again(ctx, func() (Sample, error) { return w.sample(ctx, j) }, nil)
@@ -184,7 +185,7 @@ func (j job) configure(lab *testenv.Lab) error {
 // sample takes one, after having seen in the first round that what arrives is what
 // was sent.
 func (w *workshop) sample(ctx context.Context, j job) (s Sample, err error) {
-	ctx, cancel := context.WithTimeout(ctx, w.length+w.warmup+2*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, w.length+w.warmup+patience)
 	defer cancel()
 	lab, err := j.lab()
 	if err != nil {
