@@ -174,7 +174,7 @@ func (r *Results) document(base string) string {
 	fmt.Fprintf(&b, "![What is asked for: mpnc's figures by the others'](%s.png)\n\n", base)
 	markdown(&b, r.wanted())
 	b.WriteString(benchmarks)
-	fmt.Fprintf(&b, method, r.Congestion, r.FileMB, r.Warmup, r.Seconds, checked>>20)
+	fmt.Fprintf(&b, method, r.Congestion, r.FileMB, r.Warmup, r.Seconds, min(checked, r.FileMB))
 	for _, s := range scenes() {
 		fmt.Fprintf(&b, "- *%s*: %s;\n", s.name, s.about)
 	}
