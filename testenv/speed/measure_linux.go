@@ -17,8 +17,9 @@ import (
 )
 
 const (
-	port       = 7000    // the server's
-	congestion = "cubic" // everybody's
+	port       = 7000            // the server's
+	congestion = "cubic"         // everybody's
+	patience   = 3 * time.Minute // what a sample takes at most, but for what is measured
 )
 
 // workshop is what a run needs and makes.
@@ -28,7 +29,8 @@ type workshop struct {
 	mpnc  string // the command
 	peers string // the program that is gVisor and quic-go; "" if it could not be built
 	file  *os.File
-	sum   string   // of the first checked octets of the file
+	check int64    // MB that are compared, once for each contestant
+	sum   string   // of so much of the file
 	lacks []string // what cannot be measured, and why
 }
 
@@ -46,7 +48,7 @@ func (r *Results) measure(ctx context.Context, o options) error {
 		}
 	}
 	r.begin(o)
-	r.Lacks = w.lacks
+	r.Peers, r.Lacks = versions(w.peers), w.lacks
 	err = duel.Run(ctx, 1, list,
 		func(ctx context.Context, j job) (Sample, error) {
 			return duel.Again(ctx, func() (Sample, error) { return w.sample(ctx, j) }, nil)
@@ -65,7 +67,7 @@ func (r *Results) measure(ctx context.Context, o options) error {
 
 // newWorkshop builds the programs and the file.
 func newWorkshop(ctx context.Context, o options) (w *workshop, err error) {
-	w = &workshop{options: o}
+	w = &workshop{options: o, check: min(checked, o.file)}
 	defer func() {
 		if err != nil {
 			w.close()
@@ -184,7 +186,7 @@ func (j job) configure(lab *testenv.Lab) error {
 // sample takes one, after having seen in the first round that what arrives is what
 // was sent.
 func (w *workshop) sample(ctx context.Context, j job) (s Sample, err error) {
-	ctx, cancel := context.WithTimeout(ctx, w.length+w.warmup+2*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, w.length+w.warmup+patience)
 	defer cancel()
 	lab, err := j.lab()
 	if err != nil {
@@ -208,7 +210,7 @@ func (w *workshop) sample(ctx context.Context, j job) (s Sample, err error) {
 func (w *workshop) ends(ctx context.Context, lab *testenv.Lab, j job) (s Sample, err error) {
 	if j.round == 0 && j.work == end.Bulk && j.conns == 1 && j.contestant != floor {
 		job := w.job(lab, j)
-		job.Work, job.Octets, job.Port = end.Check, checked, port+1
+		job.Work, job.Octets, job.Port = end.Check, w.check<<20, port+1
 		if _, _, err := w.pair(ctx, lab, j, job); err != nil {
 			return s, fmt.Errorf("checking: %w", err)
 		}

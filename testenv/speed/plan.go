@@ -79,5 +79,5 @@ func scenes() []scene {
 	}
 }
 
-// checked is how many octets are compared, once for each contestant that moves many.
-const checked = 64 << 20
+// checked is how many MB are compared, once for each contestant that moves many.
+const checked = 64

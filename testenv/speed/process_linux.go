@@ -23,6 +23,10 @@ type process struct {
 	out *bufio.Reader
 }
 
+// settle is how much longer is waited for each connection: at first their writers
+// have the processors, until all buffers are full.
+const settle = 6 * time.Millisecond
+
 // pair runs both ends of a job, the client's as given.
 func (w *workshop) pair(ctx context.Context, lab *testenv.Lab, j job, e end.Job) (client, server end.Report, err error) {
 	theirs := e
@@ -52,8 +56,11 @@ func (w *workshop) pair(ctx context.Context, lab *testenv.Lab, j job, e end.Job)
 		return client, server, err
 	}
 	pause := w.warmup
-	if e.Work == end.Idle {
-		pause = 2 * time.Second // until the last acknowledgment is out, and the collector can be
+	switch e.Work {
+	case end.Idle:
+		pause = 2 * time.Second // until the last acknowledgment is out
+	case end.Bulk:
+		pause += time.Duration(e.Conns) * settle
 	}
 	if err := wait(ctx, pause); err != nil {
 		return client, server, err

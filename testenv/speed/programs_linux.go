@@ -34,7 +34,7 @@ func (w *workshop) makeFile() (err error) {
 	b := make([]byte, 1<<20)
 	stream := testenv.RandomStream(1)
 	for i := range w.options.file {
-		if i < checked>>20 {
+		if i < w.check {
 			_, _ = io.ReadFull(stream, b) // it never ends
 			h.Write(b)
 		}
@@ -69,7 +69,7 @@ func (w *workshop) commands(ctx context.Context, lab *testenv.Lab, j job) (s Sam
 
 // checkCommands carries the beginning of the file into another, and compares.
 func (w *workshop) checkCommands(ctx context.Context, lab *testenv.Lab, j job) error {
-	octets := min(int64(checked), w.options.file<<20)
+	octets := w.check << 20
 	out, err := os.Create(filepath.Join(w.dir, "arrived"))
 	if err != nil {
 		return err

@@ -165,13 +165,16 @@ func (r *Results) picture() *report.DotPlot {
 func (r *Results) document(base string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, intro, r.Started.Format("2006-01-02"), r.Commit, r.Kernel, r.Go, r.CPUs, r.CPU, r.Load, r.Rounds, r.Took, base)
+	if len(r.Peers) > 0 {
+		fmt.Fprintf(&b, "Beside %s.\n\n", strings.Join(r.Peers, " and "))
+	}
 	for _, l := range r.Lacks {
 		fmt.Fprintf(&b, "Not measured: %s.\n\n", l)
 	}
 	fmt.Fprintf(&b, "![What is asked for: mpnc's figures by the others'](%s.png)\n\n", base)
 	markdown(&b, r.wanted())
 	b.WriteString(benchmarks)
-	fmt.Fprintf(&b, method, r.Congestion, r.FileMB, r.Warmup, r.Seconds, checked>>20)
+	fmt.Fprintf(&b, method, r.Congestion, r.FileMB, r.Warmup, r.Seconds, min(checked, r.FileMB))
 	for _, s := range scenes() {
 		fmt.Fprintf(&b, "- *%s*: %s;\n", s.name, s.about)
 	}
@@ -221,8 +224,8 @@ for them. The kernel's MPTCP has an endpoint for each path.
 
 Commands carry a file of %d MB in memory to /dev/null, from the client's start until both ends have ended: what it takes to
 begin and to end is part of it. ` + "`nc`" + ` is OpenBSD's, ` + "`socat`" + ` has buffers of 256 KB; ` + "`mptcpize`" + ` makes them speak MPTCP. All others are
-processes that call Read and Write with 256 KB of memory (or a word), and are measured after %g s for %g s, at the reader.
-Once for each, a stream of %d MB is compared by its SHA-256.
+processes that call Read and Write with 256 KB of memory (or a word), and are measured after %g s (of many connections, until
+their buffers are full) for %g s, at the reader. Once for each, a stream of %d MB is compared by its SHA-256.
 
 *CPU* is the processor time, the user's and the system's, of each end's process; *whole machine* is that of all processors,
 interrupts included, whoever they worked for: a veth pair delivers in an interrupt of whoever sends, and where the kernel

@@ -17,9 +17,10 @@ type Results struct {
 	Kernel     string // its release
 	CPU        string // the processors' model
 	CPUs       int
-	Go         string // version
-	Congestion string // control: everybody's
-	Load       string // processes that wanted to run in the minute before
+	Go         string   // version
+	Peers      []string `json:",omitempty"` // modules and versions
+	Congestion string   // control: everybody's
+	Load       string   // processes that wanted to run in the minute before
 	Rounds     int
 	Seconds    float64  // of a sample
 	Warmup     float64  // seconds before it

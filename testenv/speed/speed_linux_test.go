@@ -19,7 +19,7 @@ func TestSamples(t *testing.T) {
 		}
 		t.Skip("needs namespaces")
 	}
-	w := &workshop{options: options{rounds: 1}}
+	w := &workshop{options: options{rounds: 1}, check: 1}
 	w.Only = regexp.MustCompile("^((bulk|ping-1|open-16)/(mpnc|kernel-mptcp)|mtu/mpnc|checksum/mpnc|bulk/floor|idle/mpnc)$")
 	list := w.jobs(1)
 	if len(list) != 10 {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"debug/buildinfo"
 	"os"
 	"os/exec"
 	"runtime/debug"
@@ -29,6 +30,20 @@ func processor() string {
 		}
 	}
 	return ""
+}
+
+// versions are those of gVisor and quic-go, by what the program says that has them.
+func versions(program string) (all []string) {
+	info, err := buildinfo.ReadFile(program)
+	if err != nil {
+		return nil
+	}
+	for _, d := range info.Deps {
+		if strings.HasPrefix(d.Path, "gvisor.dev/") || strings.HasPrefix(d.Path, "github.com/quic-go/") {
+			all = append(all, d.Path+" "+d.Version)
+		}
+	}
+	return all
 }
 
 // load is how many processes have wanted to run in the last minute.
