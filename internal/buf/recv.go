@@ -192,6 +192,18 @@ func (r *Recv) openEdge() {
 // reaches beyond it.
 func (r *Recv) Extend(to seq.Data) { r.edge = r.edge.Max(to) }
 
+// Grow has the store buffer size octets from now on, if that is more than it did.
+func (r *Recv) Grow(size int) {
+	if r.closed || size <= r.size {
+		return
+	}
+	r.size = size
+	r.openEdge()
+}
+
+// Size returns how many octets are buffered at most.
+func (r *Recv) Size() int { return r.size }
+
 // Next returns the first octet that has not arrived: everything before it has.
 func (r *Recv) Next() seq.Data { return r.next }
 
@@ -199,7 +211,7 @@ func (r *Recv) Next() seq.Data { return r.next }
 func (r *Recv) Readable() int { return r.next.Sub(r.read) }
 
 // Edge returns the right edge: numbers at or beyond it are refused. It never
-// moves left, and moves right as the application reads (in steps that avoid
+// moves left, and moves right as the application reads and with Grow (in steps that avoid
 // the silly window syndrome: RFC 9293, Section 3.8.6.2.2).
 func (r *Recv) Edge() seq.Data { return r.edge }
 

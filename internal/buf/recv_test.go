@@ -18,6 +18,7 @@ type recvModel struct {
 	stream           []byte
 	have             []bool
 	read, next, edge int
+	most             int  // octets that grow makes of the size
 	version          byte // so that a second copy of an octet is another
 }
 
@@ -79,14 +80,34 @@ func (m *recvModel) advance(n int) {
 		return
 	}
 	m.read += n
+	m.openEdge()
+}
+
+func (m *recvModel) openEdge() {
 	if to := m.read + m.size; to-m.edge >= min(m.size/2, maxEdgeStep) {
 		m.edge = to
 	}
 }
 
+// grow makes the buffer larger, up to four times what it was; a smaller one
+// changes nothing.
+func (m *recvModel) grow(size int) {
+	if m.most == 0 {
+		m.most = 4 * m.size
+	}
+	size = min(size, m.most)
+	m.r.Grow(size)
+	if size > m.size {
+		m.size = size
+		m.openEdge()
+	}
+}
+
 func (m *recvModel) step(ops *script) {
 	before := m.r.Edge()
-	switch ops.next() % 9 {
+	switch ops.next() % 10 {
+	case 9:
+		m.grow(ops.upTo(2 * chunkSize))
 	case 8:
 		m.discard(ops.upTo(m.size))
 	case 0, 1:

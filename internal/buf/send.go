@@ -79,19 +79,19 @@ func (s *Send) space() []byte {
 	return last.mem[s.end.Sub(last.from):]
 }
 
-// Reserve returns memory for the octets that come next, as far as it lies
-// together and Write would take so many; nil if it would take none. It may be
+// Reserve returns memory for the octets that come next, as much of n as lies
+// together and as Write would take; nil if it would take none. It may be
 // filled without the lock until Commit, which has to follow, and before which
 // neither Write nor Reserve may be called. If the Send is closed meanwhile the
 // memory is only good for nothing.
-func (s *Send) Reserve() []byte {
-	free := s.Free()
-	if free <= 0 {
+func (s *Send) Reserve(n int) []byte {
+	n = min(n, s.Free())
+	if n <= 0 {
 		return nil
 	}
 	p := s.space()
 	s.reserved = true
-	n := min(free, len(p))
+	n = min(n, len(p))
 	return p[:n:n]
 }
 

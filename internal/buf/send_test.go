@@ -58,11 +58,11 @@ func (m *sendModel) write(n int) {
 func (m *sendModel) reserve(n int) {
 	m.t.Helper()
 	free := m.size - (m.end - m.una)
-	m.space = m.s.Reserve()
-	if len(m.space) > free || (len(m.space) == 0) != (free <= 0) || cap(m.space) != len(m.space) {
-		m.t.Fatalf("reserved %d octets of %d, %d free", len(m.space), cap(m.space), free)
+	m.space = m.s.Reserve(n)
+	if len(m.space) > min(n, free) || (len(m.space) == 0) != (n == 0 || free <= 0) || cap(m.space) != len(m.space) {
+		m.t.Fatalf("reserved %d octets of %d, for %d, %d free", len(m.space), cap(m.space), n, free)
 	}
-	m.space = m.space[:min(n, len(m.space))]
+	m.space = m.space[:len(m.space)-len(m.space)/3] // fewer are read than were asked for
 	fill(m.space, m.end)
 	m.note()
 }
@@ -390,8 +390,8 @@ func TestSendBugsPanic(t *testing.T) {
 		},
 		"copy after Close":          func(s *Send) { s.Close(); s.CopyAt(make([]byte, 1), s.Una()) },
 		"pin beyond the end":        func(s *Send) { s.Pin(seq.Range{From: s.End(), To: s.End() + 1}) },
-		"write to what is reserved": func(s *Send) { s.Reserve(); s.Write([]byte{1}) },
-		"reserve twice":             func(s *Send) { s.Reserve(); s.Reserve() },
+		"write to what is reserved": func(s *Send) { s.Reserve(9); s.Write([]byte{1}) },
+		"reserve twice":             func(s *Send) { s.Reserve(9); s.Reserve(9) },
 		"unpin without pinning":     func(s *Send) { s.Unpin(seq.Range{From: s.Una(), To: s.End()}) },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -9,14 +9,14 @@ import (
 	"github.com/mpnc/mpnc/subflow"
 )
 
-// Write takes as much of p as the send buffer holds. 0 if it is full, the
+// Write takes as much of p as the send buffer has room for. 0 if it is full, the
 // write side is closed, or the connection failed.
 func (c *Conn) Write(now mono.Time, p []byte) int {
 	if c.phase == over || c.tx.fin {
 		return 0
 	}
 	c.used(now)
-	n := c.snd.Write(p)
+	n := c.snd.Write(p[:min(len(p), c.room())])
 	c.stats.BytesWritten += uint64(n)
 	return n
 }
@@ -25,10 +25,14 @@ func (c *Conn) Write(now mono.Time, p []byte) int {
 // then to be committed; until then nothing may be written. It has at least as
 // much room as is worth a call, or is nil if Write would return 0 or little.
 func (c *Conn) Reserve() []byte {
-	if c.phase == over || c.tx.fin || c.snd.Free() < c.worth() {
+	if c.phase == over || c.tx.fin {
 		return nil
 	}
-	return c.snd.Reserve()
+	n := c.room()
+	if n < c.worth() {
+		return nil
+	}
+	return c.snd.Reserve(n)
 }
 
 // Commit takes the first n octets of what Reserve returned, and returns how
@@ -68,12 +72,14 @@ func (c *Conn) Read(now mono.Time, p []byte) int {
 // tookFromBuffer follows n octets that left the receive buffer.
 func (c *Conn) tookFromBuffer(now mono.Time, n int) {
 	c.stats.BytesRead += uint64(n)
-	if n > 0 {
-		c.used(now)
+	if n == 0 {
+		return
 	}
-	if n > 0 && c.phase == open {
+	c.used(now)
+	if c.phase == open {
 		c.announceWindow()
 	}
+	c.tune(now, 0, n) // what that adds the next acknowledgment tells
 }
 
 // Peek lends what has arrived, as much as lies together in memory; nil if
@@ -124,7 +130,7 @@ func (c *Conn) readable() int {
 // Writable reports whether a writer who found the buffer full should be woken:
 // room that is worth it, or an error.
 func (c *Conn) Writable() bool {
-	return c.WriteErr() != nil || c.phase != over && c.snd.Free() >= c.worth()
+	return c.WriteErr() != nil || c.phase != over && c.room() >= c.worth()
 }
 
 // ReadErr returns why Read returned 0: nil (wait), io.EOF or the failure.

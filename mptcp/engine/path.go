@@ -79,7 +79,8 @@ type path struct {
 	hasReset    bool // the peer's RST said why:
 	resetBy     wire.ResetReason
 
-	in inbound
+	in   inbound
+	trip tripMeter
 
 	departed bool // those who watch were told of the end
 
@@ -169,6 +170,7 @@ func (p *path) handle(now mono.Time, s *wire.Segment) {
 		c.acked(acc.Retired[n-1].To)
 	}
 	if acc.Payload != nil && c.phase != over {
+		p.onData(now, s)
 		p.onPayload(now, s, &acc)
 		if c.news.at == now {
 			c.news.path = p
