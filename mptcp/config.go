@@ -132,8 +132,10 @@ type Config struct {
 	// uncoupled.
 	Congestion cc.Factory
 	// SendBuffer and RecvBuffer bound what a connection holds, in octets. If
-	// zero, 6 MiB; SendBuffer is at least RecvBuffer then (RFC 8684, Section
-	// 3.3.5).
+	// zero, they follow the need: the receive window grows from 256 KiB to several
+	// times what arrives and is read in a round trip, and a Write may be ahead of
+	// what is sent by 256 KiB or, if that is more, the congestion windows; up to
+	// 8 MiB, and SendBuffer at least to RecvBuffer (RFC 8684, Section 3.3.5).
 	SendBuffer, RecvBuffer int
 	// MSS is the largest segment: what the peers are told to send at most, and
 	// what is sent at most, in octets of options and payload; from MinMSS to

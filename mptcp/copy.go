@@ -18,32 +18,25 @@ var (
 // Nothing is read while the send buffer is full, nor after a deadline has
 // passed. What a read brings that was under way when the deadline passed is
 // still sent; what it brings after Close or CloseWrite is lost, and not counted.
-// ReadFrom returns only when that read has returned.
-func (c *Conn) ReadFrom(r io.Reader) (int64, error) {
-	n, err := c.readFrom(r)
-	if err != nil {
-		err = c.opError("readfrom", err)
-	}
-	return n, err
-}
-
-func (c *Conn) readFrom(r io.Reader) (n int64, err error) {
+// ReadFrom returns only when that read has returned. An error of r is returned
+// as it is.
+func (c *Conn) ReadFrom(r io.Reader) (n int64, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.startWrite(); err != nil {
-		return 0, err
+		return 0, c.opError("write", err)
 	}
 	defer c.endWrite()
 	for {
 		space, err := c.reserve()
 		if err != nil {
-			return n, err
+			return n, c.opError("write", err)
 		}
 		k, taken, err := c.fill(r, space)
 		n += int64(taken)
 		switch {
 		case taken < k:
-			return n, c.whyNotTaken()
+			return n, c.opError("write", c.whyNotTaken())
 		case err == io.EOF:
 			return n, nil
 		case err != nil:
@@ -101,16 +94,9 @@ func (c *Conn) whyNotTaken() error {
 // a connection copies no octet itself; as every Writer it must neither change
 // nor keep it. What w does not take remains to be read.
 //
-// While w writes, other reads wait; the deadline counts between its writes.
-func (c *Conn) WriteTo(w io.Writer) (int64, error) {
-	n, err := c.writeTo(w)
-	if err != nil {
-		err = c.opError("writeto", err)
-	}
-	return n, err
-}
-
-func (c *Conn) writeTo(w io.Writer) (n int64, err error) {
+// While w writes, other reads wait; the deadline counts between its writes. An
+// error of w is returned as it is.
+func (c *Conn) WriteTo(w io.Writer) (n int64, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for {
@@ -119,7 +105,7 @@ func (c *Conn) writeTo(w io.Writer) (n int64, err error) {
 			return n, nil
 		}
 		if err != nil {
-			return n, err
+			return n, c.opError("read", err)
 		}
 		k, err := c.drain(w, p)
 		n += int64(k)

@@ -40,8 +40,9 @@ func newCommand(o *options, called string, std stdio) *command {
 	o.logf, o.stderr = log.Warnf, std.err
 	m := &command{
 		o: o, log: log, say: newVoice(o.dialect, called, std.err, o),
-		stdin: netcat.NewSource(std.in), stdout: std.out, stderr: std.err,
+		stdin: netcat.NewSource(openInput(std.in)), stdout: std.out, stderr: std.err,
 	}
+	enlarge(std.out)
 	o.opened = func(t inspector) { m.base = t }
 	return m
 }

@@ -91,9 +91,7 @@ func (c *Conn) flight() time.Duration {
 func (c *Conn) longestTrip() time.Duration {
 	trip := time.Duration(0)
 	for _, p := range c.paths {
-		if p.usable() {
-			trip = max(trip, p.sf.SRTT(), p.trip.rtt)
-		}
+		trip = max(trip, p.sf.SRTT(), p.trip.rtt)
 	}
 	return trip
 }
