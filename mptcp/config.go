@@ -211,6 +211,15 @@ type Config struct {
 	// MPTCP too and keep nothing. If zero, 128; if negative, none are kept.
 	HalfOpen int
 
+	// NoOffload has NewRaw send packets one by one, through routing and the rules
+	// for output of this host. If false, a path that has carried some 100 KB and
+	// leads by an Ethernet interface sends trains of up to 64 KB, which the
+	// interface or the kernel cuts, many times as fast; those pass by the firewall's
+	// rules for output, address translation, connection tracking and IPsec. No path
+	// does so for which there is an IPsec policy, nor one whose packets turn out to
+	// need the rest (see docs/architecture.md).
+	NoOffload bool
+
 	// Now is the clock: nanoseconds since any epoch, never going back. The
 	// devices must have been given the same. If nil, the time since New; that
 	// is of use only with NewRaw, or with devices that do not stamp.

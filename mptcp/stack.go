@@ -33,6 +33,7 @@ type Stack struct {
 
 	timers timers
 	worker worker
+	lanes  lanes
 	stats  stackCounters
 	strays limiter // the readers'
 

@@ -200,6 +200,7 @@ func (s *Subflow) delivered(r *record, end seq.Offset, n int, st *ackState) {
 		return
 	}
 	st.acked += n
+	s.lane.delivered(r.off, r.tries)
 	s.rate.delivered += uint64(n)
 	if r.tries == 0 && before(r.off, s.rec.point) {
 		st.original = later(st.original, end)

@@ -18,6 +18,7 @@ type output struct {
 	out  Outgoing
 
 	fresh bool // what is sent now was never sent before
+	alone bool // it is to be one segment
 }
 
 // transmitters are what can leave, in the order in which it does. want says
@@ -32,6 +33,7 @@ var transmitters = [...]struct {
 	{(*Subflow).wantFirstAck, (*Subflow).sendFirstAck},
 	{(*Subflow).wantRetransmit, (*Subflow).sendRetransmit},
 	{(*Subflow).wantTLP, (*Subflow).sendTLP},
+	{(*Subflow).wantShow, (*Subflow).sendShow},
 	{(*Subflow).wantSizeProbe, (*Subflow).sendSizeProbe},
 	{(*Subflow).wantData, (*Subflow).sendData},
 	{(*Subflow).wantFIN, (*Subflow).sendFIN},
@@ -298,28 +300,43 @@ func (s *Subflow) wantTLP(mono.Time) bool {
 // congestion window nor pacing stops it.
 func (s *Subflow) sendTLP(x *output) bool {
 	if n := s.windowBudget(); n > 0 { //spec:T54 off: if n := s.windowBudget(); n < 0 {
-		if !s.sendFresh(x, min(n, s.MSS())) {
-			return false
+		x.alone = true
+		sent := s.sendFresh(x, min(n, s.MSS()))
+		if x.alone = false; sent {
+			s.tlpSent(false)
 		}
-		s.tlpSent(false)
-		return true
+		return sent
 	}
+	if !s.resendLast(x) {
+		return false
+	}
+	s.rec.undoable = false // a D-SACK now speaks of the probe
+	s.tlpSent(true)
+	return true
+}
+
+// maxSACK is how many octets SACK blocks take at most, with their padding.
+const maxSACK = 36
+
+// resendLast sends the last segment again, by itself.
+func (s *Subflow) resendLast(x *output) bool {
 	d := &s.snd
 	i := d.recs.len() - 1
 	r := &d.recs.live()[i]
 	if !x.fits(s.MSS()) {
 		return false
 	}
-	if mss := s.MSS(); int(r.len) > mss {
-		d.split(i, r.end()-seq.Offset(mss))
+	last := s.MSS()
+	if !s.rcv.set.Empty() {
+		last -= maxSACK // in room that was planned for payload; the end has to be in it
+	}
+	if int(r.len) > last {
+		d.split(i, r.end()-seq.Offset(last))
 		i++
 	}
-	if !s.resend(x, i, s.MSS()) {
-		return false
-	}
-	s.rec.undoable = false // a D-SACK now speaks of the probe
-	s.tlpSent(true)
-	return true
+	x.alone = true
+	defer func() { x.alone = false }()
+	return s.resend(x, i, s.MSS())
 }
 
 func (s *Subflow) wantData(now mono.Time) bool {
@@ -441,7 +458,11 @@ func (s *Subflow) sendText(x *output, m Mapping, off seq.Offset, n int) int {
 	// Options may take more than was planned for (SACK blocks, for one):
 	// T18 of the MSS rules, "the effective send MSS ... options included".
 	mss = min(mss, s.PathMTU()-headers, s.segLimit()-(headers-s.ipTCP())) //spec:T18 off:
-	n = cut(n, mss, min(s.TrainLimit(x.now, x.b), x.b.Room()-headers, wire.MaxPacket-headers))
+	limit := min(s.TrainLimit(x.now, x.b), x.b.Room()-headers, wire.MaxPacket-headers)
+	if x.alone {
+		limit = 0
+	}
+	n = cut(n, mss, limit)
 	if x.fresh { //spec:T75 off: {
 		s.ecnFresh(seg)
 	}
@@ -466,7 +487,7 @@ func (s *Subflow) sendText(x *output, m Mapping, off seq.Offset, n int) int {
 		s.info.Trains++
 	}
 	if x.b.Lane {
-		s.lane.sent(off+seq.Offset(n), train != 0)
+		s.lane.sent(x.now, off, off+seq.Offset(n), train != 0, s.RTO())
 	}
 	s.sentOne(x.now, (n+mss-1)/mss)
 	return n

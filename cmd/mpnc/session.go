@@ -57,6 +57,7 @@ func (m *command) run(sig *signals) (err error) {
 	if len(m.o.ownStackWishes) > 0 && !isOwn(m.base) {
 		m.log.Warnf("%s has no effect: it works with our own stack only", m.o.ownStackWishes[0])
 	}
+	m.tellOffload()
 	if m.act, err = newAction(m); err != nil {
 		return err
 	}

@@ -34,6 +34,9 @@ type Laner interface {
 	// Lane returns the fast lane of the packets of t by link. It asks the system:
 	// not for every packet.
 	Lane(t wire.Tuple, link int) Lane
+	// LaneTrouble says why no path has a lane, if that can be helped: a privilege
+	// that is missing. It is nil if paths may have one, or none were wanted.
+	LaneTrouble() error
 	// OnLaneChange has f called when answers of Lane may have changed, in any
 	// goroutine: f must return at once. It is called before the device is used.
 	OnLaneChange(f func())

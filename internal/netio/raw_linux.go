@@ -168,9 +168,7 @@ func (r *Raw) Close() error {
 	r.mu.Unlock()
 	r.keepPorts(func(int) bool { return false })
 	r.wait.close()
-	if r.lanes.xfrm != nil {
-		r.lanes.xfrm.Close()
-	}
+	r.lanes.close()
 	if r.routes.changes >= 0 {
 		unix.Close(r.routes.changes)
 	}

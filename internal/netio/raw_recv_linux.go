@@ -319,10 +319,12 @@ func (r *Raw) linksChanged() {
 		r.logf("%v", err)
 		return
 	}
-	r.keepPorts(func(link int) bool {
+	isThere := func(link int) bool {
 		_, ok := r.host.links[link]
 		return ok || link == 0
-	})
+	}
+	r.keepPorts(isThere)
+	r.lanes.keep(isThere)
 }
 
 // deliver hands on the next packet of s, or drops it with a reason.

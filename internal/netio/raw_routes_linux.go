@@ -30,7 +30,7 @@ const maxRoutes = 4096
 
 // open subscribes to changes, in the calling thread's namespace.
 func (m *routes) open() (err error) {
-	groups := slices.Concat(rtnl.LinkChanges, rtnl.RouteChanges, rtnl.NeighbourChanges)
+	groups := slices.Concat(rtnl.LinkChanges, rtnl.RouteChanges)
 	m.changes, err = rtnl.Subscribe(groups...)
 	return err
 }

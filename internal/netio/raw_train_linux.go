@@ -92,12 +92,12 @@ func (s *trainSocket) prepare(j int, b *wire.Batch, i int, e *laneEntry) {
 	}
 	h := s.heads[j*headLen:][:headLen]
 	h[0], h[1] = vnetNeedsChecksum, kind
-	binary.NativeEndian.PutUint16(h[2:], uint16(etherLen+ip+int(tcp[12]>>4)*4))
+	binary.NativeEndian.PutUint16(h[2:], uint16(etherLen+headersOf(pkt)))
 	binary.NativeEndian.PutUint16(h[4:], b.Pkts[i].Seg)
 	binary.NativeEndian.PutUint16(h[6:], uint16(etherLen+ip))
 	binary.NativeEndian.PutUint16(h[8:], 16) // of the checksum in a TCP header
 	frame := h[vnetLen:]
-	copy(frame, e.hop.Dst[:])
+	copy(frame, e.dst[:])
 	copy(frame[6:], e.hop.Src[:])
 	binary.BigEndian.PutUint16(frame[12:], proto)
 	iovs := s.iovs[trainParts*j:][:trainParts]
@@ -132,7 +132,7 @@ func (r *Raw) writeTrains(p *port, b *wire.Batch, i int) (n int) {
 	s := &p.trains
 	for n < trainBatch && i+n < len(b.Pkts) && b.Pkts[i+n].Seg != 0 {
 		pkt := b.Bytes(i + n)
-		e := r.lanes.usable(pkt, p.link)
+		e := r.lanes.usable(pkt, int(b.Pkts[i+n].Seg), p.link)
 		if e == nil || !s.opened && r.openTrains(p) != nil {
 			break
 		}
@@ -149,13 +149,17 @@ func (r *Raw) writeTrains(p *port, b *wire.Batch, i int) (n int) {
 		r.stats.tx.Add(uint64(k))
 		r.stats.trains.Add(uint64(k))
 		switch errno {
-		case 0, unix.EINTR:
-		case unix.EAGAIN, unix.ENOBUFS:
-			r.stats.txFull.Add(uint64(n - sent))
+		case 0:
+		case unix.EINTR, unix.EAGAIN, unix.ENOBUFS:
+			sent += r.failed(errno, n-sent)
+		case unix.ENETDOWN, unix.ENXIO, unix.ENODEV:
+			// It is down, or gone. The socket would not find it again if it came back.
+			s.close()
+			r.stats.txErrors.Add(uint64(n - sent))
 			sent = n
 		default:
-			// The interface is gone, or does not take trains: what is left of them
-			// goes the ordinary way.
+			// The interface does not take trains: what is left of them goes the
+			// ordinary way.
 			r.lanes.fail(p.link)
 			for ; sent < n; sent++ {
 				r.cutTrain(p, b, i+sent)
@@ -166,20 +170,15 @@ func (r *Raw) writeTrains(p *port, b *wire.Batch, i int) (n int) {
 	return n
 }
 
+// openTrains opens the socket for trains. Where that is not possible now, because
+// the interface is gone, say, they go the ordinary way.
 func (r *Raw) openTrains(p *port) (err error) {
 	r.ns.do(func() { err = p.trains.open(p.link) })
-	if err != nil {
-		r.lanes.fail(p.link)
-	}
 	return err
 }
 
 // cutTrain cuts a train and sends its packets.
 func (r *Raw) cutTrain(p *port, b *wire.Batch, i int) {
-	if p.cut == nil {
-		p.cut = wire.NewBatch(3 * maxRead)
-	}
-	p.cut.Reset()
 	pkt := b.Bytes(i)
 	if len(b.Pieces(i)) > 0 {
 		p.whole = append(p.whole[:0], pkt...)
@@ -188,6 +187,11 @@ func (r *Raw) cutTrain(p *port, b *wire.Batch, i int) {
 		}
 		pkt = p.whole
 	}
+	segs := len(pkt)/int(b.Pkts[i].Seg) + 1
+	if need := len(pkt) + segs*headersOf(pkt); p.cut == nil || need > cap(p.cut.Slab) {
+		p.cut = wire.NewBatch(max(need, 2*maxRead))
+	}
+	p.cut.Reset()
 	if !p.cut.AppendCut(pkt, b.Pkts[i]) {
 		r.stats.txErrors.Add(1)
 		return

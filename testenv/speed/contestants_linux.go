@@ -23,7 +23,8 @@ var contestants = end.Contestants{
 
 // library is our own stack, as a program would use it.
 func library(j *end.Job) (*end.Transport, error) {
-	c := mptcp.Config{NoDelay: j.Work != end.Bulk} // as Go's TCP has it where it matters
+	c := mptcp.Config{NoOffload: !j.Offloads}
+	c.NoDelay = j.Work != end.Bulk // as Go's TCP has it where it matters
 	if j.Work == end.Open {
 		c.TimeWait = time.Second // a client that opens thousands a second would
 	}

@@ -120,7 +120,8 @@ func (w *workshop) start(h *testenv.Host, j job, e end.Job) (p *process, err err
 	return nil, errors.Join(fmt.Errorf("%s: %w", h.Name(), failure(line, err)), p.end(errors.New("not ready")))
 }
 
-// environ has trains switched off where there are to be none.
+// environ has trains switched off where there are to be none, for the command; what
+// uses the package is told in its job.
 func (j job) environ() []string {
 	env := os.Environ()
 	if j.mtu {
