@@ -13,10 +13,10 @@ import (
 // other option has to see the pieces.
 
 // sends returns the connection as what reads the input by itself; nil if it is
-// not to.
+// not to. While it does nobody else can write, so answers to Telnet would wait.
 func (r *relay) sends() io.ReaderFrom {
 	o := &r.o
-	if !o.Direct || o.CRLF || o.Tap != nil || o.LineDelay > 0 || o.Delay > 0 || o.MaxWrite > 0 || o.IdleTimeout > 0 {
+	if !o.Direct || o.CRLF || o.Telnet || o.Tap != nil || o.LineDelay > 0 || o.Delay > 0 || o.MaxWrite > 0 || o.IdleTimeout > 0 {
 		return nil
 	}
 	to, _ := r.conn.(io.ReaderFrom)
