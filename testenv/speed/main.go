@@ -92,7 +92,7 @@ func parse() (o options, err error) {
 	flag.BoolVar(&o.list, "list", false, "list the cells")
 	err = o.Parse(func() bool { return o.rounds > 0 && o.length > 0 && o.warmup >= 0 && o.file > 0 })
 	if o.quick {
-		o.rounds, o.length, o.warmup, o.file = 1, 300*time.Millisecond, 100*time.Millisecond, 64
+		o.rounds, o.length, o.warmup, o.file = 1, 300*time.Millisecond, 100*time.Millisecond, 16
 	}
 	if o.profile != "" && err == nil {
 		err = os.MkdirAll(o.profile, 0o755)
