@@ -44,6 +44,8 @@ type Conn struct {
 	toldClosed       bool // Config.OnEvent was told of the end
 	flushing         bool // Shutdown waits for it
 
+	heard Time // the second in which packets came last, counted by the reader
+
 	armed  Time  // when the heap will look at the connection at the latest
 	timer  timer // guarded by timers.mu
 	links  []int

@@ -20,6 +20,8 @@ type reader struct {
 	reply wire.Segment // to a SYN that is not kept
 	ch    *chores
 
+	share share
+
 	// The run of packets to one connection, which is locked meanwhile.
 	conn  *Conn
 	tuple wire.Tuple
@@ -27,7 +29,7 @@ type reader struct {
 }
 
 func newReader(s *Stack, d *device) *reader {
-	return &reader{stack: s, dev: d, batch: wire.NewBatch(slabSize)}
+	return &reader{stack: s, dev: d, batch: wire.NewBatch(slabSize), share: share{holds: d.Caps().Holds}}
 }
 
 func (r *reader) loop() {
@@ -149,6 +151,10 @@ func (r *reader) lock(c *Conn) {
 // endRun ends the run of packets to one connection.
 func (r *reader) endRun() {
 	if c := r.conn; c != nil {
+		r.shareOut(c)
+		if c.rwaits > 0 {
+			c.core.DeferAcks(c.at(r.now))
+		}
 		c.poll(r.now, nil, r.ch)
 		c.mu.Unlock()
 		r.conn = nil

@@ -192,9 +192,10 @@ func (r *Recv) openEdge() {
 // reaches beyond it.
 func (r *Recv) Extend(to seq.Data) { r.edge = r.edge.Max(to) }
 
-// Grow has the store buffer size octets from now on, if that is more than it did.
-func (r *Recv) Grow(size int) {
-	if r.closed || size <= r.size {
+// Resize has the store buffer size octets from now on. If that is less than it
+// did, what the peer may send already stays allowed: the right edge waits.
+func (r *Recv) Resize(size int) {
+	if r.closed || size == r.size {
 		return
 	}
 	r.size = size

@@ -89,15 +89,14 @@ func (m *recvModel) openEdge() {
 	}
 }
 
-// grow makes the buffer larger, up to four times what it was; a smaller one
-// changes nothing.
-func (m *recvModel) grow(size int) {
+// resize makes the buffer smaller, or larger, up to four times what it was first.
+func (m *recvModel) resize(size int) {
 	if m.most == 0 {
 		m.most = 4 * m.size
 	}
 	size = min(size, m.most)
-	m.r.Grow(size)
-	if size > m.size {
+	m.r.Resize(size)
+	if size != m.size {
 		m.size = size
 		m.openEdge()
 	}
@@ -107,7 +106,7 @@ func (m *recvModel) step(ops *script) {
 	before := m.r.Edge()
 	switch ops.next() % 10 {
 	case 9:
-		m.grow(ops.upTo(2 * chunkSize))
+		m.resize(ops.upTo(2 * chunkSize))
 	case 8:
 		m.discard(ops.upTo(m.size))
 	case 0, 1:

@@ -21,7 +21,7 @@ const (
 	maxRead = ipv6Len + 65535
 	// receiveBuffer is asked for from the kernel; the default would hold four
 	// merged packets, for all connections together.
-	receiveBuffer = 256 << 20
+	receiveBuffer = 64 << 20
 	controlLen    = 128
 )
 
@@ -62,6 +62,15 @@ func (r *Raw) openReceivers() error {
 		}
 		if err != nil {
 			return err
+		}
+		if k.proto == unix.IPPROTO_TCP {
+			// The kernel counts what it takes beside the octets, too, and doubles
+			// what it was asked for to make up for that.
+			n, err := unix.GetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUF)
+			if err != nil {
+				return os.NewSyscallError("getsockopt", err)
+			}
+			r.holds = n / 2
 		}
 		r.rx = append(r.rx, s)
 	}

@@ -121,6 +121,7 @@ type Conn struct {
 	gone      bool
 	flushed   bool // a path exchanged FINs and has ended
 	hold      time.Duration
+	share     int // octets that the device can hold of what the peer sends; 0: no bound
 	fast      fastOpen
 	busy      bool // the stream was used since tIdle was set
 	stats     Stats
