@@ -53,7 +53,7 @@ func (r *Raw) openReceivers() error {
 		proto int
 		batch int
 	}{
-		{false, unix.IPPROTO_TCP, 32}, {true, unix.IPPROTO_TCP, 32},
+		{false, unix.IPPROTO_TCP, 16}, {true, unix.IPPROTO_TCP, 16},
 		{false, unix.IPPROTO_ICMP, 2}, {true, unix.IPPROTO_ICMPV6, 2},
 	} {
 		s, err := openReceiver(k.v6, k.proto, k.batch)
