@@ -27,7 +27,7 @@ type Recv struct {
 	late             seq.Set[seq.Data] // what arrived beyond next
 	lateLen          int               // octets in late
 	from             seq.Data          // number of the first octet of chunks[0]
-	chunks           []*chunk          // adjoining; nil where nothing has arrived
+	chunks           []*Chunk          // adjoining; nil where nothing has arrived
 	pool             pool
 	closed           bool
 }
@@ -248,5 +248,6 @@ func (r *Recv) Close() {
 	r.closed = true
 	r.read = r.next
 	r.late, r.lateLen = seq.Set[seq.Data]{}, 0
-	r.chunks, r.pool = nil, pool{}
+	r.chunks = nil
+	r.pool.close()
 }

@@ -32,6 +32,7 @@ type rxSocket struct {
 	v6     bool
 	proto  int
 	lo, hi uint32 // ports that the filter bounds; lo > hi if it lists pairs
+	shut   bool   // the filter lets nothing in
 	// changed is how often the filter was, since something was let in that is not
 	// ours.
 	changed int
@@ -86,7 +87,7 @@ func openReceiver(v6 bool, proto, batch int) (*rxSocket, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("socket", err)
 	}
-	s := &rxSocket{fd: fd, v6: v6, proto: proto, lo: maxPort + 1}
+	s := &rxSocket{fd: fd, v6: v6, proto: proto, lo: maxPort + 1, shut: true}
 	if err := s.setup(); err != nil {
 		unix.Close(fd)
 		return nil, err

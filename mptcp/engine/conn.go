@@ -175,6 +175,7 @@ func newConn(cfg *Config, secret *secret, client bool, local, remote netip.AddrP
 	c.tx.bare = mono.Never
 	c.hold = cfg.Hold
 	c.snd = buf.NewSend(c.idsn+1, cfg.SendBuffer)
+	c.snd.Share(cfg.Shelf)
 	c.tx.next, c.tx.edge = c.idsn+1, c.idsn+1
 	c.tx.short = c.tx.next
 	c.noDelay = cfg.NoDelay
@@ -192,6 +193,7 @@ func newConn(cfg *Config, secret *secret, client bool, local, remote netip.AddrP
 func (c *Conn) expect(idsn seq.Data) {
 	c.peerIDSN = idsn
 	c.rcv = buf.NewRecv(idsn+1, c.cfg.firstWindow()) //spec:H25 off: c.rcv = buf.NewRecv(idsn, c.cfg.firstWindow())
+	c.rcv.Share(c.cfg.Shelf)
 	c.rx.shownEdge = idsn + 1
 }
 
@@ -457,6 +459,9 @@ func (c *Conn) reap(now mono.Time) {
 		c.gone = true
 		c.timers = mono.Timers[timerKind]{}
 		c.snd.Close()
+		if c.rcv != nil {
+			c.rcv.Trim()
+		}
 		c.emit(Gone{})
 	}
 }
