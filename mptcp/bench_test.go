@@ -43,6 +43,33 @@ func BenchmarkStream(b *testing.B) {
 	}
 }
 
+// BenchmarkCopy is BenchmarkStream by io.Copy at both ends, from a reader and to
+// a writer that do nothing: no copy is left but into a packet, and out of one.
+func BenchmarkCopy(b *testing.B) {
+	p := newPair(b, setup{pipe: netio.PipeConfig{MaxTrain: 60000, Checksum: true}})
+	defer p.close()
+	c, s := p.conns()
+	const piece = 64 << 10
+	b.SetBytes(piece)
+	b.ReportAllocs()
+	b.ResetTimer()
+	go func() {
+		if _, err := c.ReadFrom(io.LimitReader(nothing{}, int64(b.N)*piece)); err != nil {
+			b.Error(err)
+		}
+		c.CloseWrite()
+	}()
+	if n, err := s.WriteTo(nothing{}); n != int64(b.N)*piece || err != nil {
+		b.Fatal(n, err)
+	}
+}
+
+// nothing reads and writes without touching an octet.
+type nothing struct{}
+
+func (nothing) Read(p []byte) (int, error)  { return len(p), nil }
+func (nothing) Write(p []byte) (int, error) { return len(p), nil }
+
 // BenchmarkPingPong measures the way there and back of one octet.
 func BenchmarkPingPong(b *testing.B) {
 	p := newPair(b, setup{})

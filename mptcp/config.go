@@ -132,8 +132,10 @@ type Config struct {
 	// uncoupled.
 	Congestion cc.Factory
 	// SendBuffer and RecvBuffer bound what a connection holds, in octets. If
-	// zero, 6 MiB; SendBuffer is at least RecvBuffer then (RFC 8684, Section
-	// 3.3.5).
+	// zero, they follow the need: the receive window grows from 256 KiB to several
+	// times what arrives and is read in a round trip, and a Write may be ahead of
+	// what is sent by 256 KiB or, if that is more, the congestion windows; up to
+	// 8 MiB, and SendBuffer at least to RecvBuffer (RFC 8684, Section 3.3.5).
 	SendBuffer, RecvBuffer int
 	// MSS is the largest segment: what the peers are told to send at most, and
 	// what is sent at most, in octets of options and payload; from MinMSS to
@@ -208,6 +210,15 @@ type Config struct {
 	// beyond are answered with cookies (RFC 4987, Section 3.6), which work with
 	// MPTCP too and keep nothing. If zero, 128; if negative, none are kept.
 	HalfOpen int
+
+	// NoOffload has NewRaw send packets one by one, through routing and the rules
+	// for output of this host. If false, a path that has carried some 100 KB and
+	// leads by an Ethernet interface sends trains of up to 64 KB, which the
+	// interface or the kernel cuts, many times as fast; those pass by the firewall's
+	// rules for output, address translation, connection tracking and IPsec. No path
+	// does so for which there is an IPsec policy, nor one whose packets turn out to
+	// need the rest (see docs/architecture.md).
+	NoOffload bool
 
 	// Now is the clock: nanoseconds since any epoch, never going back. The
 	// devices must have been given the same. If nil, the time since New; that

@@ -37,7 +37,8 @@ type Conn struct {
 	rwaits, wwaits   int
 	rdeadln, wdeadln deadline
 	dialing          bool // waitEstablished waits
-	writing          bool // a Write is under way: writes do not interleave
+	writing          bool // a Write or ReadFrom is under way: they do not interleave
+	lent             bool // WriteTo has octets of the receive buffer: nobody else reads
 	closed           bool // by Close, Abort or the Stack
 	ended            bool // the core said Gone
 	toldClosed       bool // Config.OnEvent was told of the end
@@ -98,19 +99,25 @@ func (c *Conn) read(p []byte) (int, error) {
 			c.mu.Unlock()
 			return 0, os.ErrDeadlineExceeded
 		}
-		now := c.stack.now()
-		if n := c.core.Read(now, p); n > 0 {
-			c.pollAndUnlock(now)
-			return n, nil
+		if !c.lent {
+			now := c.stack.now()
+			if n := c.core.Read(now, p); n > 0 {
+				c.pollAndUnlock(now)
+				return n, nil
+			}
+			if err := c.core.ReadErr(); err != nil {
+				c.mu.Unlock()
+				return 0, err
+			}
 		}
-		if err := c.core.ReadErr(); err != nil {
-			c.mu.Unlock()
-			return 0, err
-		}
-		c.rwaits++
-		c.rcond.Wait()
-		c.rwaits--
+		c.waitRead()
 	}
+}
+
+func (c *Conn) waitRead() {
+	c.rwaits++
+	c.rcond.Wait()
+	c.rwaits--
 }
 
 // Write queues p to be sent. It blocks only while the send buffer is full.
@@ -328,9 +335,7 @@ func (c *Conn) waitEstablished(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return contextError(ctx)
 		}
-		c.rwaits++
-		c.rcond.Wait()
-		c.rwaits--
+		c.waitRead()
 	}
 }
 

@@ -280,7 +280,8 @@ func TestPathRules(t *testing.T) {
 	}
 	pipe := twoLinks
 	pipe.Links = 3
-	bubble(t, setup{pipe: pipe, client: Config{PathManager: manager, PathRules: rules, TimeWait: time.Second}}, func(t *testing.T, p *pair) {
+	// All of it is written while there is no path: the buffer takes it.
+	bubble(t, setup{pipe: pipe, client: Config{PathManager: manager, PathRules: rules, TimeWait: time.Second, SendBuffer: 1 << 20}}, func(t *testing.T, p *pair) {
 		c, s := p.bound()
 		if got := c.LocalAddr().String(); got[:8] != "10.0.2.1" {
 			t.Errorf("connected from %s", got)

@@ -87,6 +87,8 @@ func (c *Conn) carryOut(now Time, ev engine.EndpointEvent, ch *chores) {
 		c.ready(now)
 	case engine.WantPath:
 		s.worker.add(job{conn: c, kind: jobPath, want: ev})
+	case engine.WantLane:
+		s.worker.add(job{conn: c, kind: jobLane, lane: ev})
 	case engine.PeerAddress:
 		if c.learn(ev.Addr) {
 			c.wantLocals()
@@ -186,7 +188,11 @@ func (c *Conn) pollTimeout(now Time, ch *chores) {
 	// A connection that stands in line has not sent what is due; it gets its
 	// turn without the alarm, which must not spin meanwhile.
 	at := c.core.PollTimeout()
-	if at <= now {
+	switch {
+	case at > now:
+	case len(c.inLine) > 0:
+		return
+	default:
 		at = now.Add(time.Millisecond)
 	}
 	if at >= c.armed {
@@ -207,6 +213,10 @@ func (c *Conn) ring(now Time, ch *chores) {
 		return
 	}
 	now = c.at(now)
+	if c.core.PollTimeout() > now {
+		c.pollTimeout(now, ch) // armed lazily, it rang for what is not due any more
+		return
+	}
 	c.core.HandleTimeout(now)
 	c.poll(now, nil, ch)
 }

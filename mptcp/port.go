@@ -91,7 +91,7 @@ func (p *port) send(now mono.Time, src source, turn bool) sent {
 	}
 	q := p.room()
 	if turn && len(p.line) > 0 {
-		q.Limit = len(q.Slab) + turnSize
+		q.Limit = q.Octets() + turnSize
 	}
 	n := src.pull(now, p.link, q)
 	if n == 0 {
@@ -140,7 +140,8 @@ func (p *port) room() *wire.Batch {
 
 func (p *port) batch() *wire.Batch {
 	b := wire.NewBatch(slabSize)
-	b.MaxTrain, b.Offload = p.caps.MaxTrain, p.caps.Checksum
+	b.MaxTrain, b.Offload, b.Lane = p.caps.MaxTrain, p.caps.Checksum, p.caps.Lane
+	b.Lend = p.caps.Gather && p.tap == nil
 	b.TTL, b.Class = p.ttl, p.class
 	return b
 }
@@ -211,7 +212,7 @@ func (p *port) write(b *wire.Batch) {
 		return
 	}
 	p.tx.packets.Add(uint64(len(b.Pkts)))
-	p.tx.octets.Add(uint64(len(b.Slab)))
+	p.tx.octets.Add(uint64(b.Octets()))
 	if p.tap != nil {
 		at := p.now()
 		for i := range b.Pkts {

@@ -11,7 +11,7 @@ func NewRaw(cfg Config) (*Stack, error) {
 	if cfg.Now == nil {
 		cfg.Now = clock()
 	}
-	dev, err := netio.NewRaw(netio.RawConfig{Now: cfg.Now, Logf: cfg.Logf})
+	dev, err := netio.NewRaw(netio.RawConfig{Now: cfg.Now, Logf: cfg.Logf, NoLanes: cfg.NoOffload})
 	if err != nil {
 		return nil, err
 	}

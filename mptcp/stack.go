@@ -33,6 +33,7 @@ type Stack struct {
 
 	timers timers
 	worker worker
+	lanes  lanes
 	stats  stackCounters
 	strays limiter // the readers'
 
@@ -106,6 +107,7 @@ func New(cfg Config, devs ...Device) (*Stack, error) {
 func (s *Stack) start() {
 	s.worker.wake = make(chan struct{}, 1)
 	s.worker.done = make(chan struct{})
+	s.watchLanes()
 	for _, d := range s.devs {
 		r := newReader(s, d)
 		s.spawn(r.loop)
@@ -156,8 +158,11 @@ func (s *Stack) port(link int) *port {
 	return s.addPort(link)
 }
 
+// deviceOf returns the device that a link belongs to.
+func (s *Stack) deviceOf(link int) *device { return s.devs[min(link>>linkBits, len(s.devs)-1)] }
+
 func (s *Stack) addPort(link int) *port {
-	p := newPort(s.devs[min(link>>linkBits, len(s.devs)-1)], link, s)
+	p := newPort(s.deviceOf(link), link, s)
 	for {
 		old := s.ports.Load()
 		if q := (*old)[link]; q != nil {

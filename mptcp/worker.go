@@ -26,6 +26,7 @@ type job struct {
 	conn *Conn
 	kind jobKind
 	want engine.WantPath // of jobPath
+	lane engine.WantLane // of jobLane
 }
 
 type jobKind uint8
@@ -33,6 +34,8 @@ type jobKind uint8
 const (
 	jobPath   jobKind = iota // open the path that the connection wants
 	jobLocals                // tell the connection of the addresses
+	jobLane                  // find out about the fast lane of a path
+	jobLanes                 // have all connections ask for theirs again
 )
 
 // add gives the worker a job. It takes only a leaf lock.
@@ -95,6 +98,10 @@ func (s *Stack) doJobs() {
 			s.openPath(j.conn, j.want)
 		case jobLocals:
 			j.conn.tellLocals(s.localsTowards(j.conn, known))
+		case jobLane:
+			s.findLane(j.conn, j.lane)
+		case jobLanes:
+			s.lanesChanged()
 		}
 	}
 }

@@ -3,8 +3,9 @@ package scheduler
 import "math"
 
 // maxPiece bounds one grant: a mapping's length has 16 bits (RFC 8684,
-// Section 3.3), and a DATA_FIN counts one in it.
-const maxPiece = math.MaxUint16 - 1
+// Section 3.3.1), and so has that of the packet that may carry all of it: less the
+// longest headers, so that no grant ends in a packet of one segment.
+const maxPiece = math.MaxUint16 - 100
 
 // filler hands out one call's data in the order it has to go: ranges lost
 // elsewhere, oldest first, then new data without a gap.

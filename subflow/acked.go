@@ -75,6 +75,7 @@ func (s *Subflow) acknowledged(now mono.Time, st *ackState, duplicate bool, acc 
 		s.sizeProbeSettled(now)
 		s.probes = 0
 		s.retries, s.expired = 0, false
+		s.laneOnAck(now, st)
 	}
 	s.rate.update(st, s.rtt.minimum())
 	s.tlpOnAck(now, st, duplicate)
@@ -199,6 +200,7 @@ func (s *Subflow) delivered(r *record, end seq.Offset, n int, st *ackState) {
 		return
 	}
 	st.acked += n
+	s.lane.delivered(r.off, r.tries)
 	s.rate.delivered += uint64(n)
 	if r.tries == 0 && before(r.off, s.rec.point) {
 		st.original = later(st.original, end)

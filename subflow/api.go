@@ -177,6 +177,8 @@ type Info struct {
 	ZeroWindows              uint64 // times we advertised a zero window
 	Dropped                  uint64 // segments that failed the checks
 
+	Trains                 uint64 // packets of several segments
+	Lane                   bool   // they leave by the device's fast lane
 	PathMTU                int    // octets of the largest packet sent
 	SizeProbes, BlackHoles uint64 // larger packets tried; times that full segments were found to vanish
 	ICMPNoted, ICMPIgnored uint64 // ICMP errors about what was in flight; others, and those beyond the budget

@@ -119,6 +119,8 @@ func (s *Subflow) checkRST(now mono.Time, seg *wire.Segment, off seq.Offset, acc
 		return true
 	case s.state == StateTimeWait: //spec:T7 off: case false:
 		s.info.Dropped++
+	case off == s.rcv.nxt && s.answersTrain(now, seg):
+		s.info.Dropped++
 	case off == s.rcv.nxt: //spec:T9 off: case true:
 		s.resetBy(acc)
 	default:

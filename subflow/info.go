@@ -63,6 +63,9 @@ func (s *Subflow) InFlight() int { return s.inFlight() }
 // followed.
 func (s *Subflow) Stale() bool { return s.stale }
 
+// Acked returns how many octets of payload the peer has acknowledged.
+func (s *Subflow) Acked() uint64 { return s.info.BytesAcked }
+
 // Idle reports whether nothing is assigned, unsent or unacknowledged.
 func (s *Subflow) Idle() bool { return s.snd.idle() }
 
@@ -90,6 +93,7 @@ func (s *Subflow) Info() Info {
 	i.SndWnd, i.RcvWnd = s.snd.wnd, s.rcv.wnd
 	i.MSS = s.MSS()
 	i.PathMTU, i.ECN = s.PathMTU(), s.ecn.on
+	i.Lane = s.lane.state == laneOpen
 	return i
 }
 

@@ -310,12 +310,16 @@ type network struct {
 	drop           func(seg *wire.Segment, toB bool) bool
 	outageAt, upAt mono.Time                 // nothing gets through between these
 	spike          func(mono.Time) mono.Time // holds what leaves now until then
+	box            *laneBox                  // of A's host; may be nil
 }
 
 func (n *network) carry(to *peer) func(*wire.Batch) {
 	return func(b *wire.Batch) {
 		cut := n.cut
 		for i, p := range b.Pkts {
+			if n.box != nil && to == n.b && !n.box.out(n, b.Bytes(i), p) {
+				continue
+			}
 			cut.Reset()
 			if n.rng.IntN(4) > 0 {
 				if !cut.AppendCut(b.Bytes(i), p) {
@@ -408,6 +412,7 @@ func (n *network) run(limit time.Duration) {
 		for len(n.queue) > 0 && n.queue[0].at <= n.now {
 			f := heap.Pop(&n.queue).(flight)
 			switch {
+			case n.box != nil && f.to == n.a && !n.box.in(n, f):
 			case f.to.sf == nil:
 				n.accept(f)
 			case f.to.sf.State() == StateClosed:

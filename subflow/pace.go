@@ -32,7 +32,8 @@ type pacer struct {
 // pacing returns the rate in octets a second and the longest time for which
 // credit piles up; 0 if sending is not paced yet.
 //
-// If the controller leaves it to us: twice what the window amounts to while it
+// If the controller leaves it to us: not on a path so short that the clock cannot
+// space anything out on it, where acknowledgments come as often. Else twice what the window amounts to while it
 // doubles in each round trip, and a quarter above it afterwards. In fast recovery
 // the acknowledgments are the clock (RFC 9937), and the window that counts is the
 // one that is aimed at.
@@ -46,6 +47,9 @@ func (s *Subflow) pacing() (rate uint64, burst time.Duration) {
 		return 0, 0
 	}
 	if rate = s.ctrl.PacingRate(); rate == 0 {
+		if s.rtt.minimum() < paceQuantum {
+			return 0, 0
+		}
 		gain, w := 1.25, s.Cwnd()
 		if s.slowStart() {
 			gain = 2
@@ -57,7 +61,7 @@ func (s *Subflow) pacing() (rate uint64, burst time.Duration) {
 	}
 	// No path is so slow that a segment takes longer than a timeout may.
 	rate = max(rate, uint64(s.MSS()), 1)
-	burst = max(paceBurst, timeFor(paceSegments*s.MSS(), rate))
+	burst = max(paceBurst, timeFor(max(paceSegments*s.MSS(), s.trainWorth()), rate))
 	return rate, burst
 }
 
@@ -118,7 +122,7 @@ func (s *Subflow) spend(now mono.Time, n int) {
 func (s *Subflow) quantum(n int) int {
 	rate, _ := s.pacing()
 	ms := int(float64(rate) * paceQuantum.Seconds())
-	return min(n, max(s.MSS(), ms))
+	return min(n, max(s.MSS(), ms, s.trainWorth()))
 }
 
 // paceDeadline is when pacing lets go of what is assigned or lost and held
@@ -193,7 +197,7 @@ func (s *Subflow) growRestart(n int) {
 // (RFC 9293, Section 3.8.6.2.1), except that a window smaller than a segment is
 // used when nothing is in flight.
 func (s *Subflow) Room(now mono.Time) (octets int, wake mono.Time) {
-	if s.muted || s.snd.finQueued || s.state != StateEstablished && s.state != StateCloseWait && !s.answersEarly() {
+	if s.muted || s.lane.waits() || s.snd.finQueued || s.state != StateEstablished && s.state != StateCloseWait && !s.answersEarly() {
 		return 0, mono.Never
 	}
 	waiting := s.snd.unsent() + s.snd.lost
@@ -206,6 +210,9 @@ func (s *Subflow) Room(now mono.Time) (octets int, wake mono.Time) {
 			return wnd, mono.Never
 		}
 		return 0, mono.Never
+	}
+	if n < s.trainWorth() && s.inFlight() > 0 && waiting == 0 {
+		return 0, mono.Never // the acknowledgments that are under way make it worth a train
 	}
 	if paced := s.credit(now) - waiting; paced < credit {
 		return 0, s.creditAt(waiting + max(s.quantum(n), credit)).Latest(now + 1)

@@ -29,6 +29,7 @@ func (s *Subflow) onRTO(now mono.Time) (ev Events) {
 	s.rtt.backoff++ //spec:T51 off:
 	s.retries++
 	s.info.RTOs++
+	s.laneOnTimeout(now)
 	if !s.stale {
 		s.stale = true
 		ev = Suspect

@@ -50,6 +50,7 @@ type pkt struct {
 	ws       int // shift+1, or 0 for none
 	sackOK   bool
 	ts       bool // of a SYN
+	train    int  // of what was sent: segment size of a train, compared if there are lanes
 }
 
 func (p pkt) String() string {
@@ -262,7 +263,7 @@ func (b *bench) collect() {
 		p := pkt{
 			f: seg.Flags, seq: seg.Seq.Sub(ourISS), n: len(seg.Payload), win: int(seg.Window),
 			mss: int(seg.Opt.MSS), sackOK: seg.Opt.SACKPermitted, ts: seg.Opt.HasTS,
-			val: seg.Opt.TSVal, ecr: seg.Opt.TSEcr, mp: seg.MP.Has,
+			val: seg.Opt.TSVal, ecr: seg.Opt.TSEcr, mp: seg.MP.Has, train: int(b.batch.Pkts[i].Seg),
 		}
 		if seg.Opt.HasWScale {
 			p.ws = int(seg.Opt.WScale) + 1
@@ -318,7 +319,8 @@ func (b *bench) expect(want pkt) pkt {
 		fmt.Sprint(got.sack) != fmt.Sprint(want.sack) ||
 		want.win != 0 && got.win != want.win || want.zeroWin && got.win != 0 ||
 		want.val != 0 && got.val != want.val || want.ecr != 0 && got.ecr != want.ecr ||
-		want.mss != 0 && got.mss != want.mss || want.ws != 0 && got.ws != want.ws
+		want.mss != 0 && got.mss != want.mss || want.ws != 0 && got.ws != want.ws ||
+		b.batch.Lane && got.train != want.train
 	if bad {
 		b.t.Fatalf("expected %v\n     got %v\n%s", want, got, b.sf.dump())
 	}

@@ -55,6 +55,7 @@ type Subflow struct {
 	tlp    tlp
 	rec    recovery
 	pace   pacer
+	lane   lane
 	rate   rate
 	mtu    pathMTU
 	icmp   icmpState

@@ -18,6 +18,7 @@ type output struct {
 	out  Outgoing
 
 	fresh bool // what is sent now was never sent before
+	alone bool // it is to be one segment
 }
 
 // transmitters are what can leave, in the order in which it does. want says
@@ -32,6 +33,7 @@ var transmitters = [...]struct {
 	{(*Subflow).wantFirstAck, (*Subflow).sendFirstAck},
 	{(*Subflow).wantRetransmit, (*Subflow).sendRetransmit},
 	{(*Subflow).wantTLP, (*Subflow).sendTLP},
+	{(*Subflow).wantShow, (*Subflow).sendShow},
 	{(*Subflow).wantSizeProbe, (*Subflow).sendSizeProbe},
 	{(*Subflow).wantData, (*Subflow).sendData},
 	{(*Subflow).wantFIN, (*Subflow).sendFIN},
@@ -298,28 +300,43 @@ func (s *Subflow) wantTLP(mono.Time) bool {
 // congestion window nor pacing stops it.
 func (s *Subflow) sendTLP(x *output) bool {
 	if n := s.windowBudget(); n > 0 { //spec:T54 off: if n := s.windowBudget(); n < 0 {
-		if !s.sendFresh(x, min(n, s.MSS())) {
-			return false
+		x.alone = true
+		sent := s.sendFresh(x, min(n, s.MSS()))
+		if x.alone = false; sent {
+			s.tlpSent(false)
 		}
-		s.tlpSent(false)
-		return true
+		return sent
 	}
+	if !s.resendLast(x) {
+		return false
+	}
+	s.rec.undoable = false // a D-SACK now speaks of the probe
+	s.tlpSent(true)
+	return true
+}
+
+// maxSACK is how many octets SACK blocks take at most, with their padding.
+const maxSACK = 36
+
+// resendLast sends the last segment again, by itself.
+func (s *Subflow) resendLast(x *output) bool {
 	d := &s.snd
 	i := d.recs.len() - 1
 	r := &d.recs.live()[i]
 	if !x.fits(s.MSS()) {
 		return false
 	}
-	if mss := s.MSS(); int(r.len) > mss {
-		d.split(i, r.end()-seq.Offset(mss))
+	last := s.MSS()
+	if !s.rcv.set.Empty() {
+		last -= maxSACK // in room that was planned for payload; the end has to be in it
+	}
+	if int(r.len) > last {
+		d.split(i, r.end()-seq.Offset(last))
 		i++
 	}
-	if !s.resend(x, i, s.MSS()) {
-		return false
-	}
-	s.rec.undoable = false // a D-SACK now speaks of the probe
-	s.tlpSent(true)
-	return true
+	x.alone = true
+	defer func() { x.alone = false }()
+	return s.resend(x, i, s.MSS())
 }
 
 func (s *Subflow) wantData(now mono.Time) bool {
@@ -348,7 +365,7 @@ func (s *Subflow) windowBudget() int {
 // What is lost goes first.
 func (s *Subflow) freshBudget() int {
 	n := s.windowBudget()
-	if n == 0 || s.snd.lost > 0 {
+	if n == 0 || s.snd.lost > 0 || s.lane.waits() {
 		return 0
 	}
 	room := s.Cwnd() - s.inFlight()
@@ -441,7 +458,11 @@ func (s *Subflow) sendText(x *output, m Mapping, off seq.Offset, n int) int {
 	// Options may take more than was planned for (SACK blocks, for one):
 	// T18 of the MSS rules, "the effective send MSS ... options included".
 	mss = min(mss, s.PathMTU()-headers, s.segLimit()-(headers-s.ipTCP())) //spec:T18 off:
-	n = cut(n, mss, min(x.b.MaxTrain, x.b.Room()-headers, wire.MaxPacket-headers))
+	limit := min(s.TrainLimit(x.now, x.b), x.b.Room()-headers, wire.MaxPacket-headers)
+	if x.alone {
+		limit = 0
+	}
+	n = cut(n, mss, limit)
 	if x.fresh { //spec:T75 off: {
 		s.ecnFresh(seg)
 	}
@@ -461,14 +482,32 @@ func (s *Subflow) sendText(x *output, m Mapping, off seq.Offset, n int) int {
 	if n > mss {
 		train = mss
 	}
-	payload := wire.AppendHeader(x.b, seg, n, train)
+	x.text(m.Data+seq.Data(off-m.Off), n, train)
+	if train != 0 {
+		s.info.Trains++
+	}
+	if x.b.Lane {
+		s.lane.sent(x.now, off, off+seq.Offset(n), train != 0, s.RTO())
+	}
+	s.sentOne(x.now, (n+mss-1)/mss)
+	return n
+}
+
+// text appends the segment with n octets of data from at on, as a train of
+// segments of that size if train is not 0.
+func (x *output) text(at seq.Data, n, train int) {
+	if train != 0 && x.b.Lend {
+		if !wire.AppendLent(x.b, &x.seg, x.src, seq.Range{From: at, To: at.Add(n)}, train) {
+			panic("BUG: no room for a train that was seen to fit")
+		}
+		return
+	}
+	payload := wire.AppendHeader(x.b, &x.seg, n, train)
 	if payload == nil {
 		panic("BUG: no room for a segment that was seen to fit")
 	}
-	x.src.CopyAt(payload, m.Data+seq.Data(off-m.Off))
+	x.src.CopyAt(payload, at)
 	x.b.Finish()
-	s.sentOne(x.now, (n+mss-1)/mss)
-	return n
 }
 
 // cut returns how many of n octets go into one packet of segments of mss

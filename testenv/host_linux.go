@@ -149,8 +149,10 @@ func (h *Host) configure(i int) error {
 		labPrefix4(h.lab.number, i, h.last), labPrefix6(h.lab.number, i, h.last),
 	}})
 	return h.Do(func() error {
-		if err := offloadsOff(name); err != nil {
-			return err
+		if !h.lab.cfg.Offloads {
+			if err := offloadsOff(name); err != nil {
+				return err
+			}
 		}
 		if err := setUp(name, true); err != nil {
 			return err

@@ -9,6 +9,9 @@ import (
 // ErrNoLab says that this system cannot run a Lab: it is not Linux.
 var ErrNoLab = errors.New("testenv: labs need Linux network namespaces")
 
+// ErrDirect says that a Lab's links are not emulated (LabConfig.Direct).
+var ErrDirect = errors.New("testenv: the link is direct")
+
 // LabConfig describes a Lab: two hosts joined by emulated links.
 type LabConfig struct {
 	Links []LabLink
@@ -23,6 +26,13 @@ type LabConfig struct {
 	NoSourceRules bool
 	// Seed starts the links' generators.
 	Seed uint64
+	// Direct joins the hosts by nothing but a veth pair for each link, as fast as
+	// the machine is: of a link only its name and its MTU count, and what the
+	// emulator does (SetLink, SetSilent, SetCarrier, Stats, Capture) cannot be had.
+	Direct bool
+	// Offloads leaves the interfaces' offloads on, so that trains cross them
+	// uncut. Only with Direct: the emulator needs real packets.
+	Offloads bool
 }
 
 // LabLink is one emulated path between the hosts. Both ends' interfaces bear

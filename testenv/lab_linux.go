@@ -13,7 +13,8 @@ import (
 )
 
 // Lab is two hosts, each a network namespace with the real kernel in it,
-// joined by links that a third namespace in the middle emulates. Everything is
+// joined by links that a third namespace in the middle emulates, or that are
+// nothing but veth pairs (LabConfig.Direct). Everything is
 // held by this process alone: when it ends, however it ends, nothing is left.
 //
 // Methods may be called from any goroutine. Those that change something return
@@ -56,8 +57,10 @@ func NewLab(c LabConfig) (lab *Lab, err error) {
 	if lab.middle, err = newNamespace(); err != nil {
 		return lab, err
 	}
-	if lab.bridge, err = newBridge(); err != nil {
-		return lab, err
+	if !c.Direct {
+		if lab.bridge, err = newBridge(); err != nil {
+			return lab, err
+		}
 	}
 	if lab.Client, err = newHost(lab, "client", clientHost); err != nil {
 		return lab, err
@@ -71,8 +74,10 @@ func NewLab(c LabConfig) (lab *Lab, err error) {
 			return lab, fmt.Errorf("link %s: %w", c.Links[i].Name, err)
 		}
 	}
-	lab.runs = true
-	go lab.bridge.run()
+	if !c.Direct {
+		lab.runs = true
+		go lab.bridge.run()
+	}
 	return lab, lab.awaitUp()
 }
 
@@ -84,7 +89,9 @@ func (lab *Lab) awaitUp() error {
 			return fmt.Errorf("%s: %w", h.name, err)
 		}
 		for i := range lab.cfg.Links {
-			middle = append(middle, middleName(h, i))
+			if !lab.cfg.Direct {
+				middle = append(middle, middleName(h, i))
+			}
 		}
 	}
 	return lab.middle.do(func() error { return awaitUp(middle) })
@@ -97,6 +104,9 @@ func (c *LabConfig) check() error {
 	}
 	if len(c.Links) == 0 || len(c.Links) > 250 {
 		return fmt.Errorf("testenv: a lab of %d links", len(c.Links))
+	}
+	if c.Offloads && !c.Direct {
+		return errors.New("testenv: offloads need a direct lab")
 	}
 	seen := map[string]bool{"lo": true}
 	for _, l := range c.Links {
@@ -128,9 +138,13 @@ func (c *LabConfig) direction(i int, d Direction) LinkConfig {
 // middleName is the middle's interface towards a host, for link i.
 func middleName(h *Host, i int) string { return fmt.Sprintf("%s%d", h.name, i) }
 
-// addLink makes the two veth pairs of link i and joins them.
+// addLink makes the two veth pairs of link i and joins them; or the one pair of a
+// direct lab.
 func (lab *Lab) addLink(i int) error {
 	link := lab.cfg.Links[i]
+	if lab.cfg.Direct {
+		return lab.addDirect(i)
+	}
 	for _, h := range []*Host{lab.Client, lab.Server} {
 		if err := lab.middle.do(func() error { return h.plug(i, link) }); err != nil {
 			return err
@@ -145,10 +159,24 @@ func (lab *Lab) addLink(i int) error {
 	})
 }
 
-// plug makes the veth pair of link i: called in the middle.
-func (h *Host) plug(i int, link LabLink) error {
+// addDirect makes the veth pair of link i from host to host.
+func (lab *Lab) addDirect(i int) error {
+	link := lab.cfg.Links[i]
+	err := lab.Client.Do(func() error {
+		_, err := lab.Server.pair(link.Name, link)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return errors.Join(lab.Client.configure(i), lab.Server.configure(i))
+}
+
+// pair makes a veth pair: one end in the thread's namespace, under the given name,
+// the other in the host's, under the link's.
+func (h *Host) pair(name string, link LabLink) (*netlink.Veth, error) {
 	attrs := netlink.NewLinkAttrs()
-	attrs.Name = middleName(h, i)
+	attrs.Name = name
 	if attrs.MTU = link.MTU; link.MTU == 0 {
 		attrs.MTU = 1500
 	}
@@ -157,8 +185,18 @@ func (h *Host) plug(i int, link LabLink) error {
 		PeerNamespace: netlink.NsFd(h.ns.file.Fd()),
 	}
 	if err := netlink.LinkAdd(pair); err != nil {
-		return fmt.Errorf("veth: %w", err)
+		return nil, fmt.Errorf("veth: %w", err)
 	}
+	return pair, nil
+}
+
+// plug makes the veth pair of link i: called in the middle.
+func (h *Host) plug(i int, link LabLink) error {
+	pair, err := h.pair(middleName(h, i), link)
+	if err != nil {
+		return err
+	}
+	attrs := pair.Attrs()
 	// The middle has no addresses and says nothing of its own.
 	if err := writeSysctl("net.ipv6.conf."+attrs.Name+".disable_ipv6", "1"); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
@@ -195,6 +233,9 @@ func (lab *Lab) Close() error {
 	if lab.bridge != nil {
 		errs = append(errs, lab.bridge.close(lab.runs))
 	}
+	if lab.cfg.Direct && lab.Client != nil {
+		errs = append(errs, lab.Client.Do(lab.unplug))
+	}
 	if lab.middle != nil {
 		// The namespaces would take the interfaces with them, but in their
 		// own time, and not at all while a socket in them stays open.
@@ -208,7 +249,7 @@ func (lab *Lab) Close() error {
 	return errors.Join(errs...)
 }
 
-// unplug removes the veth pairs: called in the middle.
+// unplug removes the veth pairs: called in the middle, or in a direct lab's client.
 func (lab *Lab) unplug() error {
 	links, err := netlink.LinkList()
 	if err != nil {
@@ -260,6 +301,14 @@ func (lab *Lab) index(link string) (int, error) {
 	return 0, fmt.Errorf("testenv: no link %q", link)
 }
 
+// emulated returns the number of a link that the middle carries.
+func (lab *Lab) emulated(link string) (int, error) {
+	if lab.cfg.Direct {
+		return 0, ErrDirect
+	}
+	return lab.index(link)
+}
+
 // ports returns where the directions d of link i start.
 func (lab *Lab) ports(i int, d Direction) (ports []*port) {
 	if d&ToServer != 0 {
@@ -274,7 +323,7 @@ func (lab *Lab) ports(i int, d Direction) (ports []*port) {
 // SetSilent makes a link swallow everything but neighbour discovery, without
 // either host being told, or ends that.
 func (lab *Lab) SetSilent(link string, d Direction, silent bool) error {
-	i, err := lab.index(link)
+	i, err := lab.emulated(link)
 	if err != nil {
 		return err
 	}
@@ -287,7 +336,7 @@ func (lab *Lab) SetSilent(link string, d Direction, silent bool) error {
 
 // SetLink changes a link's parameters, live.
 func (lab *Lab) SetLink(link string, d Direction, change func(*LinkConfig)) error {
-	i, err := lab.index(link)
+	i, err := lab.emulated(link)
 	if err != nil {
 		return err
 	}
@@ -300,7 +349,7 @@ func (lab *Lab) SetLink(link string, d Direction, change func(*LinkConfig)) erro
 
 // Stats returns the counters of one direction of a link.
 func (lab *Lab) Stats(link string, d Direction) (s LinkStats) {
-	i, err := lab.index(link)
+	i, err := lab.emulated(link)
 	if err != nil {
 		return s
 	}
@@ -315,6 +364,9 @@ func (lab *Lab) Stats(link string, d Direction) (s LinkStats) {
 // Lost returns how many frames the emulator itself lost, because this machine
 // was too slow for it. What was measured while it grew says nothing.
 func (lab *Lab) Lost() (n uint64) {
+	if lab.cfg.Direct {
+		return 0
+	}
 	lab.bridge.mu.Lock()
 	defer lab.bridge.mu.Unlock()
 	for _, p := range lab.bridge.ports {
@@ -331,7 +383,7 @@ func (lab *Lab) Lost() (n uint64) {
 // interface stays up and keeps its addresses and loses its carrier. Frames
 // from the other host are lost at the far end of the link.
 func (lab *Lab) SetCarrier(h *Host, link string, on bool) error {
-	i, err := lab.index(link)
+	i, err := lab.emulated(link)
 	if err != nil {
 		return err
 	}
@@ -343,7 +395,7 @@ func (lab *Lab) SetCarrier(h *Host, link string, on bool) error {
 // after it what it receives. The file is complete after stop, or Close, or the
 // next Capture there.
 func (lab *Lab) Capture(h *Host, link, file string) (stop func() error, err error) {
-	i, err := lab.index(link)
+	i, err := lab.emulated(link)
 	if err != nil {
 		return nil, err
 	}

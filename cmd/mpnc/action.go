@@ -48,6 +48,7 @@ func (a *stdioAction) serve(ctx context.Context, c conn) (netcat.Result, error) 
 		in = feed
 	}
 	r := a.m.relay()
+	_, r.Direct = c.(ownConn)
 	if !a.m.o.keep {
 		r.PeerEnded = func() { endOutput(a.m.stdout) }
 	}

@@ -329,6 +329,7 @@ func TestUsage(t *testing.T) {
 		{"--keepalive soon host 80", "keepalive time invalid: soon"},
 		{"--mss 87 host 80", "segment size invalid: 87"},
 		{"--mss 65496 host 80", "from 88 to 65495"},
+		{"--offload maybe host 80", `--offload is auto or off, not "maybe"`},
 		{"--mss big host 80", "segment size invalid: big"},
 		{"--sndbuf 12 host 80", "send buffer size invalid: 12"},
 		{"--rcvbuf 9G host 80", "receive buffer size invalid: 9G"},
@@ -343,6 +344,16 @@ func TestUsage(t *testing.T) {
 			run(t, strings.Fields(tt.args)...).fails(2, tt.words, "mpnc --help")
 		})
 	}
+}
+
+// What stands in the environment for --offload is as wrong as there, and does not
+// count beside it.
+func TestOffloadVariable(t *testing.T) {
+	t.Setenv(offloadVariable, "never")
+	run(t, "host", "80").fails(2, offloadVariable+` is auto or off, not "never"`)
+	run(t, "--offload", "off", noSuchHost, "80").exits(1)
+	t.Setenv(offloadVariable, "off")
+	run(t, noSuchHost, "80").fails(1, "cannot find the address")
 }
 
 func TestHelpAndVersion(t *testing.T) {

@@ -57,9 +57,9 @@ func describeSubflow(f *mptcp.SubflowStats, congestion string) control.Subflow {
 		Backup: f.Backup, Gone: f.Gone, Stale: f.Backoff > 0,
 		SendQ: f.InFlight, Congestion: congestion,
 		RTT: f.SRTT, RTTVar: f.RTTVar, MinRTT: f.MinRTT, RTO: f.RTO, Backoff: f.Backoff,
-		MSS: f.MSS, PathMTU: f.PathMTU, Cwnd: f.Cwnd, SndWnd: f.SndWnd, RcvWnd: f.RcvWnd, ECN: f.ECN,
+		MSS: f.MSS, PathMTU: f.PathMTU, Cwnd: f.Cwnd, SndWnd: f.SndWnd, RcvWnd: f.RcvWnd, ECN: f.ECN, Lane: f.Lane,
 		BytesSent: f.BytesOut, BytesRetrans: f.BytesRetrans, BytesAcked: f.BytesAcked, BytesReceived: f.BytesIn,
-		SegsOut: f.SegsOut, SegsIn: f.SegsIn, Retrans: f.Retransmits,
+		SegsOut: f.SegsOut, SegsIn: f.SegsIn, Retrans: f.Retransmits, Trains: f.Trains,
 	}
 	if i, err := net.InterfaceByIndex(f.Link); err == nil {
 		s.Interface = i.Name

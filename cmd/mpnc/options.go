@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -75,6 +76,7 @@ type options struct {
 	timeWait       time.Duration
 	userTimeout    time.Duration
 	keepAlive      time.Duration
+	noOffload      bool
 	mss            int // octets; 0: what each path takes
 	sendBuffer     int // octets; 0: default
 	recvBuffer     int
@@ -516,6 +518,9 @@ func (o *options) tuning(c *cli.Context) (err error) {
 	if o.mss, err = parseMSS(c.String("mss")); err != nil {
 		return err
 	}
+	if o.noOffload, err = parseOffload(c); err != nil {
+		return err
+	}
 	if o.sendBuffer, err = parseSize(c.String("sndbuf")); err != nil {
 		return usage("send buffer size invalid: %s", c.String("sndbuf"))
 	}
@@ -523,6 +528,23 @@ func (o *options) tuning(c *cli.Context) (err error) {
 		return usage("receive buffer size invalid: %s", c.String("rcvbuf"))
 	}
 	return nil
+}
+
+// offloadVariable is what stands for --offload where that is not given.
+const offloadVariable = "MPNC_OFFLOAD"
+
+var offloadNames = []string{"auto", "off"}
+
+// parseOffload reports whether no trains are wanted.
+func parseOffload(c *cli.Context) (off bool, err error) {
+	name, value := "--offload", c.String("offload")
+	if v := os.Getenv(offloadVariable); v != "" && !c.IsSet("offload") {
+		name, value = offloadVariable, v
+	}
+	if !slices.Contains(offloadNames, value) {
+		return false, usage("%s is auto or off, not %q", name, value)
+	}
+	return value == "off", nil
 }
 
 // parseMSS reads the largest segment in octets. Nothing is 0.

@@ -40,8 +40,9 @@ func newCommand(o *options, called string, std stdio) *command {
 	o.logf, o.stderr = log.Warnf, std.err
 	m := &command{
 		o: o, log: log, say: newVoice(o.dialect, called, std.err, o),
-		stdin: netcat.NewSource(std.in), stdout: std.out, stderr: std.err,
+		stdin: netcat.NewSource(openInput(std.in)), stdout: std.out, stderr: std.err,
 	}
+	enlarge(std.out)
 	o.opened = func(t inspector) { m.base = t }
 	return m
 }
@@ -56,6 +57,7 @@ func (m *command) run(sig *signals) (err error) {
 	if len(m.o.ownStackWishes) > 0 && !isOwn(m.base) {
 		m.log.Warnf("%s has no effect: it works with our own stack only", m.o.ownStackWishes[0])
 	}
+	m.tellOffload()
 	if m.act, err = newAction(m); err != nil {
 		return err
 	}

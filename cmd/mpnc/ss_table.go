@@ -160,6 +160,7 @@ func subflowText(s *control.Subflow) string {
 	w.add(s.RTT > 0, "rtt:%s/%s", millis(s.RTT), millis(s.RTTVar))
 	w.add(s.MSS > 0, "cwnd:%d", s.Cwnd/max(s.MSS, 1))
 	w.add(true, "retrans:%d", s.Retrans)
+	w.add(s.Lane, "lane")
 	w.add(s.Backup, "backup")
 	w.add(s.Gone, "gone")
 	w.add(s.Stale && !s.Gone, "silent")
@@ -184,6 +185,7 @@ func (o *ssOptions) infoRow(s *control.Subflow) []ssRow {
 	w.add(s.BytesRetrans > 0, "bytes_retrans:%d", s.BytesRetrans)
 	w.add(true, "bytes_acked:%d bytes_received:%d", s.BytesAcked, s.BytesReceived)
 	w.add(true, "segs_out:%d segs_in:%d", s.SegsOut, s.SegsIn)
+	w.add(s.Trains > 0, "trains:%d", s.Trains)
 	w.add(s.ECN, "ecn")
 	return []ssRow{{ssColumns: w.join()}}
 }

@@ -32,7 +32,7 @@ func someReports() []control.Report {
 					{
 						State: "ESTABLISHED", Local: at("10.0.0.1:4000"), Peer: at("10.0.0.2:50000"), Interface: "wifi",
 						Congestion: "cubic", RTT: 20125 * time.Microsecond, RTTVar: 2 * ms, MinRTT: 20 * ms, RTO: 220 * ms,
-						MSS: 1400, Cwnd: 28000, PathMTU: 1500, SendQ: 2800, SndWnd: 65535, RcvWnd: 4096, ECN: true,
+						MSS: 1400, Cwnd: 28000, PathMTU: 1500, SendQ: 2800, SndWnd: 65535, RcvWnd: 4096, ECN: true, Lane: true, Trains: 77,
 						BytesSent: 1000, BytesRetrans: 100, BytesAcked: 900, BytesReceived: 7, SegsOut: 12, SegsIn: 11, Retrans: 1,
 					},
 					{
@@ -65,7 +65,7 @@ func TestSSTable(t *testing.T) {
 mptcp LISTEN     0      4096   *:4000              *:*               mpnc,pid=812
 tcp   LISTEN     3      128    10.0.0.1:80         *:*               mpnc,pid=812
 mptcp ESTAB      5      123456 10.0.0.1:4000       10.0.0.2:50000    mpnc,pid=812,conn=2 token:00c0ffee held:1.5s
-  #0  ESTAB             2800   10.0.0.1%wifi:4000  10.0.0.2:50000    cubic rtt:20.125/2 cwnd:20 retrans:1
+  #0  ESTAB             2800   10.0.0.1%wifi:4000  10.0.0.2:50000    cubic rtt:20.125/2 cwnd:20 retrans:1 lane
   #3  SYN-RECV          0      [fd00::1]%wwan:4000 [fd00::2]:50001   cubic retrans:0 backup gone
 tcp   CLOSE-WAIT 0      0      [fd00::1]:5000      [fd00::2]:80      mp?nc,pid=9,conn=1 retrans:0 silent
 `},
@@ -81,8 +81,8 @@ tcp   CLOSE-WAIT 0 0    [fd00::1]:5000      [fd00::2]:80    mp?nc,pid=9,conn=1 r
 		{"Multipath TCP with details", ssOptions{mptcp: true, v4: true, info: true, noHeader: true}, `
 mptcp LISTEN   0 4096   *:4000              *:*             mpnc,pid=812
 mptcp ESTAB    5 123456 10.0.0.1:4000       10.0.0.2:50000  mpnc,pid=812,conn=2 token:00c0ffee held:1.5s
-  #0  ESTAB      2800   10.0.0.1%wifi:4000  10.0.0.2:50000  cubic rtt:20.125/2 cwnd:20 retrans:1
-     id:0,0 minrtt:20 rto:220 mss:1400 pmtu:1500 snd_wnd:65535 rcv_wnd:4096 bytes_sent:1000 bytes_retrans:100 bytes_acked:900 bytes_received:7 segs_out:12 segs_in:11 ecn
+  #0  ESTAB      2800   10.0.0.1%wifi:4000  10.0.0.2:50000  cubic rtt:20.125/2 cwnd:20 retrans:1 lane
+     id:0,0 minrtt:20 rto:220 mss:1400 pmtu:1500 snd_wnd:65535 rcv_wnd:4096 bytes_sent:1000 bytes_retrans:100 bytes_acked:900 bytes_received:7 segs_out:12 segs_in:11 trains:77 ecn
   #3  SYN-RECV   0      [fd00::1]%wwan:4000 [fd00::2]:50001 cubic retrans:0 backup gone
      id:2,1 backoff:2 bytes_sent:0 bytes_acked:0 bytes_received:0 segs_out:0 segs_in:0
 `},

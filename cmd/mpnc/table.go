@@ -142,8 +142,9 @@ var table = []option{
 	{name: "user-timeout-option", own: true, part: partTuning, use: "tell the peer of it (RFC 5482), and without it hold a connection as long as the peer asks"},
 	{name: "time-wait", arg: "TIME", own: true, part: partTuning, use: "how long a closed subflow stays in TIME-WAIT (default: 60s)"},
 	{name: "mss", arg: "NUMBER", own: true, part: partTuning, use: fmt.Sprintf("largest segment that we send and ask for, from %d to %d octets (default: what each path takes)", mptcp.MinMSS, mptcp.MaxMSS)},
-	{name: "sndbuf", letters: "OO..", arg: "SIZE", part: partTuning, use: "send buffer in octets, or with K or M (default: 6M, or that of --rcvbuf)"},
-	{name: "rcvbuf", letters: "II..", arg: "SIZE", part: partTuning, use: "receive buffer in octets, or with K or M (default: 6M)"},
+	{name: "offload", arg: "WHEN", def: "auto", values: offloadNames, own: true, part: partTuning, use: "send trains of segments that the interface cuts, past this host's rules for output: auto (where a path does not need those) or off (default: what " + offloadVariable + " says, or auto)"},
+	{name: "sndbuf", letters: "OO..", arg: "SIZE", part: partTuning, use: "send buffer in octets, or with K or M (default: as needed, up to 8M)"},
+	{name: "rcvbuf", letters: "II..", arg: "SIZE", part: partTuning, use: "receive buffer in octets, or with K or M (default: as needed, up to 8M)"},
 	{name: "ladder", arg: "FILE", alone: ladderToStderr, values: []string{"FILE"}, own: true, part: partTuning, use: "draw the exchange as a ladder diagram, on standard error as it happens, or into FILE"},
 	{name: "trace", arg: "FILE", values: []string{"FILE"}, own: true, part: partTuning, use: "write every packet to FILE, as pcapng for Wireshark, with what the stack made of it (it holds the connection's keys)"},
 

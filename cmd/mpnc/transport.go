@@ -69,8 +69,10 @@ type path struct {
 	Ended         bool           `json:"ended"`
 	Reason        string         `json:"reason,omitempty"` // if Ended
 	Backup        bool           `json:"backup,omitempty"`
-	Sent          uint64         `json:"sent"`     // octets of payload
-	Received      uint64         `json:"received"` // octets of payload
+	Lane          bool           `json:"lane,omitempty"`   // trains leave, by the fast lane
+	Trains        uint64         `json:"trains,omitempty"` // that left
+	Sent          uint64         `json:"sent"`             // octets of payload
+	Received      uint64         `json:"received"`         // octets of payload
 	Retransmitted uint64         `json:"retransmitted"`
 	RTT           time.Duration  `json:"rtt_ns"`
 }

@@ -60,6 +60,7 @@ func openOwn(o *options, tcpOnly bool) (transport, error) {
 		KeepAlive:   o.keepAlive,
 		NoDelay:     o.noDelay,
 		FastOpen:    o.fastOpen,
+		NoOffload:   o.noOffload,
 
 		UserTimeoutOption: o.tellTimeout,
 
@@ -94,6 +95,17 @@ func openOwn(o *options, tcpOnly bool) (transport, error) {
 	}
 	o.tellOpened(t)
 	return t, nil
+}
+
+// tellOffload says why no path will send trains, if the user can change that.
+func (m *command) tellOffload() {
+	t, ok := m.base.(*own)
+	if !ok {
+		return
+	}
+	if err := t.stack.OffloadTrouble(); err != nil {
+		m.log.Infof("packets leave one by one and not in trains: %v (try: sudo setcap cap_net_raw,cap_net_admin+ep %s)", err, executable())
+	}
 }
 
 // octet is a value of socketOptions; not given is 0, which means the default.
@@ -355,6 +367,7 @@ func pathOf(f *mptcp.SubflowStats) path {
 	p := path{
 		ID: int(f.ID), Local: f.Tuple.Local, Remote: f.Tuple.Remote,
 		Up: f.Up && !f.Ended, Ended: f.Ended, Backup: f.Backup,
+		Lane: f.Lane, Trains: f.Trains,
 		Sent: f.BytesOut, Received: f.BytesIn, Retransmitted: f.BytesRetrans, RTT: f.SRTT,
 	}
 	if f.Ended {

@@ -71,6 +71,12 @@ func (w *watch) look(s status) {
 		case p.Ended && !old.Ended:
 			w.log.Infof("path %d could not be had: %v%s", p.ID, &p, because(p.Reason))
 		}
+		switch {
+		case p.Lane && !old.Lane:
+			w.log.Infof("path %d sends trains, past this host's rules for output (--offload off if it must not)", p.ID)
+		case !p.Lane && old.Lane && !p.Ended:
+			w.log.Infof("path %d sends packets one by one again", p.ID)
+		}
 		w.checkFilter(&p)
 		w.seen[p.ID] = p
 	}

@@ -1,46 +1,102 @@
 package buf
 
+import "sync/atomic"
+
 // chunkSize is the unit of memory: about one train, and a whole number of
 // pages, so that the allocator wastes nothing on it.
 const chunkSize = 64 << 10
 
-// maxSpare is how many unused chunks a store keeps for its next octets: enough
-// that a store that breathes by a few trains does not allocate, and little
-// enough that one that stopped costs no more than this.
-const maxSpare = 4
+// chunk is memory that goes round: taken, given back, taken again. The octets
+// stand apart, so that they are whole pages.
+type chunk struct {
+	mem *[chunkSize]byte // no pointers: the garbage collector does not look inside
+	// lent counts the Pieces of it that somebody has. It grows under the
+	// store's lock, and only while a store holds the chunk; it falls anywhere.
+	lent atomic.Int32
+}
 
-// chunk has no pointers: the garbage collector does not look inside.
-type chunk [chunkSize]byte
+// Piece is octets of a Send that are lent to somebody who reads them without
+// its lock. They stay as they are until he returns them, whatever becomes of
+// the Send.
+type Piece struct {
+	Bytes []byte // not to be changed
+	chunk *chunk
+}
 
-// pool makes chunks and keeps a few that came back. It belongs to one store.
+// Return gives the piece back, once. It may be called by any goroutine, and
+// needs no lock.
+func (p Piece) Return() {
+	if p.chunk.lent.Add(-1) < 0 {
+		panic("BUG: a piece was returned twice")
+	}
+}
+
+// pool makes chunks and keeps those that came back, the one used last on top,
+// where the processor's caches still have it. It belongs to one store. What it
+// keeps is at most what was in use at one time; age and trim make it less.
 type pool struct {
 	spare []*chunk
-	out   int // chunks taken and not given back
+	lent  []*chunk // came back, but somebody still has pieces of them
+	out   int      // chunks taken and not given back
+	low   int      // the least there was in spare since age was called
 }
 
 func (p *pool) take() *chunk {
 	p.out++
-	if n := len(p.spare); n > 0 {
-		c := p.spare[n-1]
-		p.spare[n-1] = nil
-		p.spare = p.spare[:n-1]
-		return c
+	if len(p.spare) == 0 {
+		p.settle()
 	}
-	return new(chunk)
+	n := len(p.spare)
+	if n == 0 {
+		return &chunk{mem: new([chunkSize]byte)}
+	}
+	c := p.spare[n-1]
+	p.spare[n-1] = nil
+	p.spare = p.spare[:n-1]
+	p.low = min(p.low, n-1)
+	return c
 }
 
 func (p *pool) give(c *chunk) {
 	p.out--
-	if len(p.spare) < maxSpare {
+	if c.lent.Load() == 0 {
 		p.spare = append(p.spare, c)
+	} else {
+		p.lent = append(p.lent, c)
 	}
 }
 
-// trim lets go of the chunks that are not in use.
-func (p *pool) trim() {
-	clear(p.spare)
-	p.spare = p.spare[:0]
+// settle makes those spare whose pieces were all returned meanwhile. No piece
+// of them is lent anew: no store holds them.
+func (p *pool) settle() {
+	still := p.lent[:0]
+	for _, c := range p.lent {
+		if c.lent.Load() == 0 {
+			p.spare = append(p.spare, c)
+		} else {
+			still = append(still, c)
+		}
+	}
+	clear(p.lent[len(still):])
+	p.lent = still
 }
 
-// memory returns the octets of all chunks, in use or spare.
-func (p *pool) memory() int { return (p.out + len(p.spare)) * chunkSize }
+// age lets go of as many chunks as there were to spare at all times since it
+// was called last, those first that were not used for longest.
+func (p *pool) age() {
+	p.settle()
+	n := min(p.low, len(p.spare))
+	kept := copy(p.spare, p.spare[n:])
+	clear(p.spare[kept:])
+	p.spare = p.spare[:kept]
+	p.low = kept
+}
+
+// trim lets go of the chunks that are not in use, and of those that are lent:
+// they live until they are returned.
+func (p *pool) trim() {
+	p.spare, p.lent, p.low = nil, nil, 0
+}
+
+// memory returns the octets of all chunks, in use, lent or spare.
+func (p *pool) memory() int { return (p.out + len(p.spare) + len(p.lent)) * chunkSize }

@@ -104,7 +104,7 @@ func (r *Recv) store(at seq.Data, p []byte) {
 		if r.chunks[i] == nil {
 			r.chunks[i] = r.pool.take()
 		}
-		n := copy(r.chunks[i][off%chunkSize:], p)
+		n := copy(r.chunks[i].mem[off%chunkSize:], p)
 		p, at = p[n:], at.Add(n)
 	}
 }
@@ -125,7 +125,7 @@ func (r *Recv) Read(p []byte) int {
 	p = p[:min(len(p), r.Readable())]
 	for rest := p; len(rest) > 0; {
 		off := r.read.Sub(r.from)
-		n := copy(rest, r.chunks[off/chunkSize][off%chunkSize:])
+		n := copy(rest, r.chunks[off/chunkSize].mem[off%chunkSize:])
 		rest, r.read = rest[n:], r.read.Add(n)
 	}
 	if len(p) > 0 {
@@ -133,6 +133,34 @@ func (r *Recv) Read(p []byte) int {
 		r.openEdge()
 	}
 	return len(p)
+}
+
+// Peek returns the readable octets, as many as lie together in memory. They
+// may be read without the lock, not changed, until Read or Discard takes them;
+// what arrives meanwhile, and Close, leave them as they are.
+func (r *Recv) Peek() []byte {
+	n := r.Readable()
+	if n == 0 {
+		return nil
+	}
+	off := r.read.Sub(r.from)
+	p := r.chunks[off/chunkSize].mem[off%chunkSize:]
+	n = min(n, len(p))
+	return p[:n:n]
+}
+
+// Discard takes the first n octets, which are readable: Read without the copy.
+// After Close nothing happens.
+func (r *Recv) Discard(n int) {
+	if r.closed || n == 0 {
+		return
+	}
+	if n > r.Readable() {
+		panic("BUG: more was discarded than is readable")
+	}
+	r.read = r.read.Add(n)
+	r.release()
+	r.openEdge()
 }
 
 // release gives back the chunks that were read, and also the one that octets
@@ -164,6 +192,18 @@ func (r *Recv) openEdge() {
 // reaches beyond it.
 func (r *Recv) Extend(to seq.Data) { r.edge = r.edge.Max(to) }
 
+// Grow has the store buffer size octets from now on, if that is more than it did.
+func (r *Recv) Grow(size int) {
+	if r.closed || size <= r.size {
+		return
+	}
+	r.size = size
+	r.openEdge()
+}
+
+// Size returns how many octets are buffered at most.
+func (r *Recv) Size() int { return r.size }
+
 // Next returns the first octet that has not arrived: everything before it has.
 func (r *Recv) Next() seq.Data { return r.next }
 
@@ -171,7 +211,7 @@ func (r *Recv) Next() seq.Data { return r.next }
 func (r *Recv) Readable() int { return r.next.Sub(r.read) }
 
 // Edge returns the right edge: numbers at or beyond it are refused. It never
-// moves left, and moves right as the application reads (in steps that avoid
+// moves left, and moves right as the application reads and with Grow (in steps that avoid
 // the silly window syndrome: RFC 9293, Section 3.8.6.2.2).
 func (r *Recv) Edge() seq.Data { return r.edge }
 
@@ -194,8 +234,11 @@ func (r *Recv) Runs() int { return len(r.late.Spans()) }
 // spare ones included.
 func (r *Recv) Memory() int { return r.pool.memory() }
 
-// Trim gives spare memory back; for a connection that has been idle for a
-// while.
+// Age gives back the spare memory that was not needed since it was called
+// last; to be called once in a while.
+func (r *Recv) Age() { r.pool.age() }
+
+// Trim gives all spare memory back.
 func (r *Recv) Trim() { r.pool.trim() }
 
 // Close gives all memory back; what was readable is gone. Next and Edge stay

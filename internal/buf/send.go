@@ -2,10 +2,12 @@
 // number. They are the only copy of the application's bytes in the stack.
 //
 // Memory is taken in chunks as octets come and given back as they go: a store
-// that has never been used holds none, and one whose octets are all gone holds
-// a few spare chunks at most, none after Trim.
+// that has never been used holds none. Chunks that were given back wait for the
+// next octets; those that were not needed between two calls of Age go, and all
+// go with Trim.
 //
-// A store belongs to its connection: callers serialise.
+// A store belongs to its connection: callers serialise. What is lent of it
+// (Send.Lend) leaves the connection's lock, and comes back without it.
 package buf
 
 import (
@@ -34,6 +36,7 @@ type Send struct {
 	kept     []sendChunk // wholly below una and pinned; ascending, with gaps
 	live     []sendChunk // adjoining, all but the last full
 	pool     pool
+	reserved bool // somebody fills memory after end
 	closed   bool
 }
 
@@ -41,7 +44,7 @@ type Send struct {
 type sendChunk struct {
 	from seq.Data // number of its first octet
 	pins int      // pins of all its octets together
-	mem  *chunk
+	*chunk
 }
 
 func (c *sendChunk) to() seq.Data { return c.from.Add(chunkSize) }
@@ -57,15 +60,50 @@ func NewSend(start seq.Data, size int) *Send {
 func (s *Send) Write(p []byte) int {
 	p = p[:min(len(p), s.Free())]
 	for rest := p; len(rest) > 0; {
-		if n := len(s.live); n == 0 || s.live[n-1].to() == s.end {
-			s.live = append(s.live, sendChunk{from: s.end, mem: s.pool.take()})
-		}
-		last := &s.live[len(s.live)-1]
-		n := copy(last.mem[s.end.Sub(last.from):], rest)
+		n := copy(s.space(), rest)
 		s.end = s.end.Add(n)
 		rest = rest[n:]
 	}
 	return len(p)
+}
+
+// space returns the memory of the next octets, as far as it lies together.
+func (s *Send) space() []byte {
+	if s.reserved {
+		panic("BUG: memory that is reserved was written to")
+	}
+	if n := len(s.live); n == 0 || s.live[n-1].to() == s.end {
+		s.live = append(s.live, sendChunk{from: s.end, chunk: s.pool.take()})
+	}
+	last := &s.live[len(s.live)-1]
+	return last.mem[s.end.Sub(last.from):]
+}
+
+// Reserve returns memory for the octets that come next, as much of n as lies
+// together and as Write would take; nil if it would take none. It may be
+// filled without the lock until Commit, which has to follow, and before which
+// neither Write nor Reserve may be called. If the Send is closed meanwhile the
+// memory is only good for nothing.
+func (s *Send) Reserve(n int) []byte {
+	n = min(n, s.Free())
+	if n <= 0 {
+		return nil
+	}
+	p := s.space()
+	s.reserved = true
+	n = min(n, len(p))
+	return p[:n:n]
+}
+
+// Commit appends the first n octets of what Reserve returned, and ends the
+// reservation. After Close nothing happens.
+func (s *Send) Commit(n int) {
+	if s.closed {
+		return
+	}
+	s.reserved = false
+	s.end = s.end.Add(n)
+	s.freeLast()
 }
 
 // CopyAt copies len(dst) octets from number at; they must be held: written,
@@ -85,6 +123,24 @@ func (s *Send) At(at seq.Data, n int) []byte {
 	c := s.find(at)
 	have := s.end.Min(c.to()).Sub(at)
 	return c.mem[at.Sub(c.from):][:min(n, have)]
+}
+
+// Lend appends to dst the pieces of memory that hold r, in order, and returns
+// it: one, or two if r crosses from one chunk to the next and is not longer than
+// a chunk. All of r must be held. The pieces may be read without the lock, by
+// any goroutine, until each is returned, once (Piece.Return); until then their
+// memory is not used for other octets, even if r is acknowledged meanwhile or
+// the Send closed. Octets written later never share a piece.
+func (s *Send) Lend(dst []Piece, r seq.Range) []Piece {
+	for !r.Empty() {
+		c := s.find(r.From)
+		n := r.To.Min(c.to()).Min(s.end).Sub(r.From)
+		off := r.From.Sub(c.from)
+		c.lent.Add(1)
+		dst = append(dst, Piece{Bytes: c.mem[off : off+n : off+n], chunk: c.chunk})
+		r.From = r.From.Add(n)
+	}
+	return dst
 }
 
 // find returns the chunk that holds octet at, until the next change.
@@ -139,7 +195,7 @@ func (s *Send) pin(r seq.Range, count int) {
 func (s *Send) free(c *sendChunk) {
 	if c.from.Less(s.una) && c.to().LessEq(s.una) {
 		i := s.search(c.from)
-		s.pool.give(c.mem)
+		s.pool.give(c.chunk)
 		s.kept = slices.Delete(s.kept, i, i+1)
 		return
 	}
@@ -147,10 +203,11 @@ func (s *Send) free(c *sendChunk) {
 }
 
 // freeLast gives back the chunk being filled if its octets are all
-// acknowledged and none is pinned: the next Write starts another.
+// acknowledged, none is pinned, and nobody fills it: the next Write starts
+// another.
 func (s *Send) freeLast() {
-	if s.una == s.end && len(s.live) == 1 && s.live[0].pins == 0 {
-		s.pool.give(s.live[0].mem)
+	if !s.reserved && s.una == s.end && len(s.live) == 1 && s.live[0].pins == 0 {
+		s.pool.give(s.live[0].chunk)
 		s.live = slices.Delete(s.live, 0, 1)
 	}
 }
@@ -169,7 +226,7 @@ func (s *Send) Ack(una seq.Data) {
 		if c := s.live[done]; c.pins > 0 { //spec:D15 off: if c := s.live[done]; false {
 			s.kept = append(s.kept, c)
 		} else {
-			s.pool.give(c.mem)
+			s.pool.give(c.chunk)
 		}
 		done++
 	}
@@ -191,19 +248,26 @@ func (s *Send) Free() int {
 	return s.size - s.end.Sub(s.una)
 }
 
+// Size returns how many octets may wait for their DATA_ACK.
+func (s *Send) Size() int { return s.size }
+
 // Pinned returns how many octets below Una are kept for their pins, rounded up
 // to chunks. They do not count against what Write takes.
 func (s *Send) Pinned() int { return len(s.kept) * chunkSize }
 
 // Memory returns how many octets of memory the store holds, in whole chunks,
-// spare ones included.
+// spare ones and those that are only lent included.
 func (s *Send) Memory() int { return s.pool.memory() }
 
-// Trim gives spare memory back; for a connection that has been idle for a
-// while.
+// Age gives back the spare memory that was not needed since it was called
+// last; to be called once in a while.
+func (s *Send) Age() { s.pool.age() }
+
+// Trim gives all spare memory back.
 func (s *Send) Trim() { s.pool.trim() }
 
-// Close gives all memory back. Una and End stay as they are.
+// Close gives all memory back, but for what is lent: that goes when it is
+// returned. Una and End stay as they are.
 func (s *Send) Close() {
 	s.closed = true
 	s.kept, s.live = nil, nil

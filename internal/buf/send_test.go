@@ -18,6 +18,15 @@ type sendModel struct {
 	size     int
 	una, end int
 	pins     []run
+	loans    []loan
+	space    []byte // reserved and filled
+	most     int    // chunks there ever were in use at one time, or lent
+}
+
+// loan is a piece and what is in it.
+type loan struct {
+	Piece
+	from int
 }
 
 // run is octets [from, to) of the stream.
@@ -41,7 +50,31 @@ func (m *sendModel) write(n int) {
 		m.t.Fatalf("Write(%d) = %d, want %d", n, got, want)
 	}
 	m.end += want
+	m.note()
 }
+
+// reserve takes memory for the next octets and fills n of it, or all if it is
+// less. Whatever happens before it is committed must leave it alone.
+func (m *sendModel) reserve(n int) {
+	m.t.Helper()
+	free := m.size - (m.end - m.una)
+	m.space = m.s.Reserve(n)
+	if len(m.space) > min(n, free) || (len(m.space) == 0) != (n == 0 || free <= 0) || cap(m.space) != len(m.space) {
+		m.t.Fatalf("reserved %d octets of %d, for %d, %d free", len(m.space), cap(m.space), n, free)
+	}
+	m.space = m.space[:len(m.space)-len(m.space)/3] // fewer are read than were asked for
+	fill(m.space, m.end)
+	m.note()
+}
+
+func (m *sendModel) commit() {
+	m.s.Commit(len(m.space))
+	m.end += len(m.space)
+	m.space = nil
+}
+
+// note notes how many chunks there are that cannot be used for something else.
+func (m *sendModel) note() { m.most = max(m.most, m.s.pool.out+len(m.s.pool.lent)) }
 
 func (m *sendModel) ack(i int) {
 	m.s.Ack(m.at(i))
@@ -69,11 +102,52 @@ func (m *sendModel) unpin(i, cut int, head bool) {
 	}
 }
 
+// lend borrows r: what comes back must be r, in at most the pieces promised.
+func (m *sendModel) lend(r run) {
+	m.t.Helper()
+	pieces := m.s.Lend(nil, m.rng(r))
+	if n := r.to - r.from; n <= chunkSize && len(pieces) > 2 {
+		m.t.Fatalf("%d octets came in %d pieces", n, len(pieces))
+	}
+	at := r.from
+	for _, p := range pieces {
+		if len(p.Bytes) == 0 || cap(p.Bytes) != len(p.Bytes) {
+			m.t.Fatalf("a piece of %d octets, with room for %d", len(p.Bytes), cap(p.Bytes))
+		}
+		m.loans = append(m.loans, loan{p, at})
+		at += len(p.Bytes)
+	}
+	if at != r.to {
+		m.t.Fatalf("lent up to octet %d, want %d", at, r.to)
+	}
+}
+
+// giveBack returns loan i, which must have the octets that it was lent with.
+func (m *sendModel) giveBack(i int) {
+	m.t.Helper()
+	l := m.loans[i]
+	want := make([]byte, len(l.Bytes))
+	if fill(want, l.from); !bytes.Equal(l.Bytes, want) {
+		m.t.Fatalf("the octets lent from %d on have changed", l.from)
+	}
+	l.Return()
+	m.loans = slices.Delete(m.loans, i, i+1)
+}
+
 // step does one operation of a script.
 func (m *sendModel) step(ops *script) {
-	switch ops.next() % 8 {
+	switch ops.next() % 12 {
 	case 0, 1:
+		if m.space != nil {
+			m.commit()
+		}
 		m.write(ops.upTo(3 * chunkSize))
+	case 11:
+		if m.space == nil {
+			m.reserve(ops.upTo(chunkSize))
+		} else {
+			m.commit()
+		}
 	case 2, 3: // new data, as sent by some path
 		from := m.una + ops.upTo(m.end-m.una)
 		m.pin(run{from, from + ops.upTo(m.end-from)})
@@ -87,6 +161,18 @@ func (m *sendModel) step(ops *script) {
 			p := m.pins[i]
 			m.unpin(i, ops.upTo(p.to-p.from), ops.next()%2 == 0)
 		}
+	case 8:
+		from := m.una + ops.upTo(m.end-m.una)
+		m.lend(run{from, from + min(ops.upTo(m.end-from), chunkSize)})
+		if len(m.pins) > 0 {
+			m.lend(m.pins[ops.next()%len(m.pins)])
+		}
+	case 9:
+		for range min(len(m.loans), 2) {
+			m.giveBack(ops.next() % len(m.loans))
+		}
+	case 10:
+		m.s.Age()
 	}
 	m.check()
 }
@@ -115,11 +201,15 @@ func (m *sendModel) check() {
 	for _, c := range s.live {
 		m.checkPins(c)
 	}
-	if n := len(s.live) * chunkSize; n > m.end-m.una+2*chunkSize || m.una == m.end && len(m.pins) == 0 && n > 0 {
+	if n := len(s.live) * chunkSize; n > m.end-m.una+2*chunkSize || m.una == m.end && len(m.pins) == 0 && n > 0 && m.space == nil {
 		m.t.Fatalf("%d octets of chunks for %d octets", n, m.end-m.una)
 	}
-	if s.Pinned() != len(s.kept)*chunkSize || len(s.pool.spare) > maxSpare {
-		m.t.Fatalf("Pinned() = %d, %d spare", s.Pinned(), len(s.pool.spare))
+	if s.Pinned() != len(s.kept)*chunkSize {
+		m.t.Fatalf("Pinned() = %d, %d chunks kept", s.Pinned(), len(s.kept))
+	}
+	m.note()
+	if n := s.pool.out + len(s.pool.lent) + len(s.pool.spare); s.Memory() != n*chunkSize || n > m.most {
+		m.t.Fatalf("%d chunks and %d octets held, never more than %d chunks at once", n, s.Memory(), m.most)
 	}
 }
 
@@ -150,10 +240,16 @@ func (m *sendModel) checkBytes(r run) {
 
 // finish acknowledges and unpins all: then only spare chunks remain (law 9).
 func (m *sendModel) finish() {
+	if m.space != nil {
+		m.commit()
+	}
 	m.ack(m.end)
 	for len(m.pins) > 0 {
 		p := m.pins[0]
 		m.unpin(0, p.to-p.from, true)
+	}
+	for len(m.loans) > 0 {
+		m.giveBack(0)
 	}
 	m.check()
 	if m.s.Pinned() != 0 || m.s.pool.out != 0 {
@@ -292,9 +388,11 @@ func TestSendBugsPanic(t *testing.T) {
 			s.Ack(s.End())
 			s.CopyAt(make([]byte, 1), nearWrap)
 		},
-		"copy after Close":      func(s *Send) { s.Close(); s.CopyAt(make([]byte, 1), s.Una()) },
-		"pin beyond the end":    func(s *Send) { s.Pin(seq.Range{From: s.End(), To: s.End() + 1}) },
-		"unpin without pinning": func(s *Send) { s.Unpin(seq.Range{From: s.Una(), To: s.End()}) },
+		"copy after Close":          func(s *Send) { s.Close(); s.CopyAt(make([]byte, 1), s.Una()) },
+		"pin beyond the end":        func(s *Send) { s.Pin(seq.Range{From: s.End(), To: s.End() + 1}) },
+		"write to what is reserved": func(s *Send) { s.Reserve(9); s.Write([]byte{1}) },
+		"reserve twice":             func(s *Send) { s.Reserve(9); s.Reserve(9) },
+		"unpin without pinning":     func(s *Send) { s.Unpin(seq.Range{From: s.Una(), To: s.End()}) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := NewSend(nearWrap, 4<<20)

@@ -87,6 +87,7 @@ type Subflow struct {
 	SndWnd     int            `json:"snd_wnd,omitempty"`
 	RcvWnd     int            `json:"rcv_wnd,omitempty"`
 	ECN        bool           `json:"ecn,omitempty"`
+	Lane       bool           `json:"lane,omitempty"` // trains leave, by the fast lane
 
 	BytesSent     uint64 `json:"bytes_sent"` // payload, once
 	BytesRetrans  uint64 `json:"bytes_retrans"`
@@ -95,6 +96,7 @@ type Subflow struct {
 	SegsOut       uint64 `json:"segs_out"`
 	SegsIn        uint64 `json:"segs_in"`
 	Retrans       uint64 `json:"retrans"` // segments sent again
+	Trains        uint64 `json:"trains,omitempty"`
 }
 
 // Host is what a process answers with. Its methods may be called by several

@@ -11,6 +11,9 @@ var errEnough = errors.New("enough")
 // receive carries the connection to the output; nil at the end of the stream.
 // What arrived together with an error is written before the error is told.
 func (r *relay) receive() error {
+	if from := r.receives(); from != nil {
+		return r.receiveAll(from)
+	}
 	p := make([]byte, bufferSize)
 	for reads := 0; ; {
 		n, err := r.conn.Read(p)

@@ -66,6 +66,10 @@ type Options struct {
 	// Telnet refuses, in the peer's direction, every option of the Telnet
 	// protocol that it proposes (-t). What it said stays in the output.
 	Telnet bool
+	// Direct says that the connection's ReadFrom and WriteTo need no buffer. They
+	// are used where no other option has to see the pieces. (Those of the host's
+	// own connections do need one, smaller than ours.)
+	Direct bool
 	// Tap sees what is about to be sent, as it goes, and what was received and
 	// is about to go to the output. Its error ends the session as one of the
 	// output. Calls may be concurrent. It may be nil.

@@ -10,6 +10,11 @@ import (
 
 // send carries the input to the connection.
 func (r *relay) send() error {
+	if src, ok := r.in.(*Source); ok && src.direct() {
+		if to := r.sends(); to != nil {
+			return r.sendAll(src, to)
+		}
+	}
 	for r.in != nil {
 		p, err := r.in.next(r.more)
 		switch {

@@ -9,7 +9,9 @@ import (
 // Source is an input whose reads can be given up without losing anything: what
 // was read and not used stays for the next user. A terminal or a pipe cannot
 // be interrupted in a read, so one goroutine reads ahead, by one buffer; it is
-// started by the first use and ends with the input.
+// started by the first use and ends with the input. A file, and what has
+// deadlines, needs none of that, and is read straight into a connection that can
+// (Options.Direct).
 //
 // A Source has one user at a time. Close is for the last of them.
 type Source struct {

@@ -12,6 +12,34 @@ import (
 type Caps struct {
 	MaxTrain int  // payload octets of a train it takes; 0: packets only
 	Checksum bool // it completes transport checksums
+	// Lane says that trains leave by a fast lane, which is not there for every
+	// path (Laner), and that the checksums of those are completed.
+	Lane bool
+	// Gather says that the payload of trains may be lent (wire.Batch.Lend).
+	Gather bool
+}
+
+// Lane is a fast lane: a way out for trains that passes by this host's output
+// rules, so that not every path may have one.
+type Lane struct {
+	// Train is the payload that a train may have, in octets; 0: there is no lane.
+	Train int
+	// Via tells lanes of one path apart: by another next hop, or another MTU, it
+	// is another one.
+	Via uint64
+}
+
+// Laner is a Device with fast lanes. A train that has none leaves as packets.
+type Laner interface {
+	// Lane returns the fast lane of the packets of t by link. It asks the system:
+	// not for every packet.
+	Lane(t wire.Tuple, link int) Lane
+	// LaneTrouble says why no path has a lane, if that can be helped: a privilege
+	// that is missing. It is nil if paths may have one, or none were wanted.
+	LaneTrouble() error
+	// OnLaneChange has f called when answers of Lane may have changed, in any
+	// goroutine: f must return at once. It is called before the device is used.
+	OnLaneChange(f func())
 }
 
 // Route is how packets to a remote address leave.
@@ -33,8 +61,9 @@ type Guard interface {
 // by any.
 type Device interface {
 	// Read blocks until packets arrived and fills b (reset first), each with
-	// its Link and arrival time At in the time base given to the device. It
-	// returns net.ErrClosed after Close.
+	// its Link and arrival time At in the time base given to the device. They may
+	// lie in a slab of the device's own, anywhere, which is b's until the next
+	// call. It returns net.ErrClosed after Close.
 	Read(b *wire.Batch) error
 	// Write sends b's packets by the given link. It does not block: packets
 	// that a full or failing link cannot take are counted and lost, as a

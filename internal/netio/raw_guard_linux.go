@@ -176,16 +176,29 @@ func (r *Raw) hold(g *guard) error {
 	return nil
 }
 
-// release closes the filters for g first and then gives the pair back.
+// release gives the pair back. The filters let in too much then, which is looked
+// up anyway; they are narrowed when that shows.
 func (r *Raw) release(g *guard) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.guards, g)
 	r.held.remove(g.local)
-	if err := r.setFilters(); err != nil {
-		r.logf("narrow the receive filter: %v", err) // it lets in too much, which is looked up anyway
-	}
+	r.wide.Store(true)
 	unix.Close(g.fd)
+}
+
+// narrow makes the filters fit again after something was let in that is not ours.
+func (r *Raw) narrow() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.wide.Store(false)
+	r.held.bound()
+	for _, s := range r.rx {
+		s.lo, s.hi, s.changed = maxPort+1, 0, 0
+	}
+	if err := r.setFilters(); err != nil {
+		r.logf("narrow the receive filter: %v", err)
+	}
 }
 
 // setFilters makes the receive filters fit the held pairs.
@@ -195,17 +208,18 @@ func (r *Raw) setFilters() error {
 			continue
 		}
 		pairs, lo, hi := r.held.wanted(s.v6)
-		if pairs == nil && s.lo <= lo && hi <= s.hi {
-			continue // the range in force covers it
+		if s.lo <= lo && hi <= s.hi {
+			continue // the range in force covers it: narrow sees to it if that is too much
 		}
 		prog := rangeFilter(lo, hi, s.v6)
-		if pairs != nil {
+		if pairs != nil && s.changed < maxChanges {
 			prog, lo, hi = exactFilter(pairs, s.v6), maxPort+1, 0
 		}
 		if err := attach(s.fd, prog); err != nil {
 			return fmt.Errorf("raw socket: %w", err)
 		}
 		s.lo, s.hi = lo, hi
+		s.changed++
 	}
 	return nil
 }

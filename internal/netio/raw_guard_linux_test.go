@@ -265,11 +265,14 @@ func TestManyGuards(t *testing.T) {
 	for _, g := range guards[1:] {
 		g.Close()
 	}
+	// What is let in for a pair that was given back makes the filters exact again.
 	before := b.Stats().RxForeign
-	a.send("a1", segment("10.0.1.1:1", "10.0.1.2:2001", wire.ACK, nil))
-	b.silent(func() { a.send("a1", segment("10.0.1.1:1", "10.0.1.2:2000", wire.URG, nil)) })
-	if b.Stats().RxForeign != before {
-		t.Error("the filter of one pair is no longer exact")
+	for range 2 {
+		a.send("a1", segment("10.0.1.1:1", "10.0.1.2:2001", wire.ACK, nil))
+		b.silent(func() { a.send("a1", segment("10.0.1.1:1", "10.0.1.2:2000", wire.URG, nil)) })
+	}
+	if n := b.Stats().RxForeign - before; n > 1 {
+		t.Errorf("the filter of one pair let in %d other segments", n)
 	}
 }
 

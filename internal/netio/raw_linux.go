@@ -3,7 +3,6 @@ package netio
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"sync"
@@ -38,6 +37,7 @@ type Raw struct {
 	mu     sync.Mutex // the guards and the receive filters
 	guards map[*guard]struct{}
 	held   held
+	wide   atomic.Bool // the filters let in pairs that are not held any more
 
 	readMu sync.Mutex // held by Read
 	rx     []*rxSocket
@@ -48,6 +48,9 @@ type Raw struct {
 	portMu sync.Mutex
 	ports  map[int]*port
 
+	routes routes
+	lanes  lanes
+
 	diagOnce  sync.Once
 	diagBlind atomic.Bool
 	denied    sync.Once
@@ -57,6 +60,7 @@ type Raw struct {
 type rawCounters struct {
 	rx, rxForeign, rxBad           atomic.Uint64
 	tx, txFull, txDenied, txErrors atomic.Uint64
+	trains                         atomic.Uint64
 }
 
 // NewRaw opens the raw sockets, in the network namespace of the calling
@@ -72,6 +76,8 @@ func NewRaw(cfg RawConfig) (*Raw, error) {
 		ports:  make(map[int]*port),
 	}
 	r.filler = r.fill
+	r.lanes.off = cfg.NoLanes
+	r.routes.changes = -1
 	if r.logf == nil {
 		r.logf = func(string, ...any) {}
 	}
@@ -107,7 +113,16 @@ func (r *Raw) open() (err error) {
 		unix.Close(changes)
 		return err
 	}
-	return r.wait.open(r.rx, changes)
+	if err := r.wait.open(r.rx, changes); err != nil {
+		return err
+	}
+	if err := r.routes.open(); err != nil {
+		return err
+	}
+	if err := r.wait.add(r.routes.changes); err != nil {
+		return err
+	}
+	return r.openLanes()
 }
 
 // explain adds to an error what the user can do about it.
@@ -153,6 +168,10 @@ func (r *Raw) Close() error {
 	r.mu.Unlock()
 	r.keepPorts(func(int) bool { return false })
 	r.wait.close()
+	r.lanes.close()
+	if r.routes.changes >= 0 {
+		unix.Close(r.routes.changes)
+	}
 	if r.diag != nil {
 		r.diag.Close()
 	}
@@ -172,18 +191,13 @@ func (r *Raw) takeGuards() (l []*guard) {
 	return l
 }
 
-// Caps implements Device: packets only, with checksums. Trains wait for a
-// faster way out.
-func (r *Raw) Caps() Caps { return Caps{} }
-
-// Route implements Device.
-func (r *Raw) Route(remote, local netip.Addr, link int) (Route, error) {
-	if !r.use() {
-		return Route{}, net.ErrClosed
+// Caps implements Device: packets with checksums, and trains where there is a
+// fast lane.
+func (r *Raw) Caps() Caps {
+	if r.lanes.off {
+		return Caps{}
 	}
-	defer r.life.RUnlock()
-	rt, err := r.rt.Lookup(remote, local, link)
-	return Route{Local: rt.Local, Link: rt.Link, MTU: rt.MTU}, err
+	return Caps{MaxTrain: wire.MaxPacket, Lane: true, Gather: true}
 }
 
 // Foreign implements Device. If the kernel does not tell, every connection
@@ -209,7 +223,8 @@ func (r *Raw) Stats() RawStats {
 	c := &r.stats
 	s := RawStats{
 		Rx: c.rx.Load(), RxForeign: c.rxForeign.Load(), RxBad: c.rxBad.Load(),
-		Tx: c.tx.Load(), TxFull: c.txFull.Load(), TxDenied: c.txDenied.Load(), TxErrors: c.txErrors.Load(),
+		Trains: c.trains.Load(),
+		Tx:     c.tx.Load(), TxFull: c.txFull.Load(), TxDenied: c.txDenied.Load(), TxErrors: c.txErrors.Load(),
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

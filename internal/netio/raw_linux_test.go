@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -41,6 +42,7 @@ type station struct {
 	ns   *nstest.NS
 	rx   chan received
 	logs chan string
+	told atomic.Int64 // how often lanes may have changed
 }
 
 type received struct {
@@ -80,6 +82,7 @@ func openDeaf(t testing.TB, ns *nstest.NS) *station {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.OnLaneChange(func() { s.told.Add(1) })
 	t.Cleanup(func() { s.Close() })
 	return s
 }

@@ -21,17 +21,20 @@ const (
 	maxRead = ipv6Len + 65535
 	// receiveBuffer is asked for from the kernel; the default would hold four
 	// merged packets, for all connections together.
-	receiveBuffer = 32 << 20
+	receiveBuffer = 256 << 20
 	controlLen    = 128
 )
 
 // rxSocket is one raw socket to read from, with the messages last read and not
-// yet handed on. Their memory is touched only as far as packets fill it.
+// yet handed on: those of one system call go together. Their memory is touched only as far as packets fill it.
 type rxSocket struct {
 	fd     int
 	v6     bool
 	proto  int
 	lo, hi uint32 // ports that the filter bounds; lo > hi if it lists pairs
+	// changed is how often the filter was, since something was let in that is not
+	// ours.
+	changed int
 
 	msgs    []unix.Mmsghdr
 	iovs    []unix.Iovec
@@ -241,13 +244,14 @@ func (a *arrival) read(m *unix.Cmsghdr, data []byte) {
 	}
 }
 
-// packet returns message i from its IP header on, writing that header if the
-// kernel kept it.
-func (s *rxSocket) packet(i int, a *arrival) []byte {
+// packet returns message i from its IP header on and its place in the slab,
+// writing that header if the kernel kept it.
+func (s *rxSocket) packet(i int, a *arrival) (off int, pkt []byte) {
 	n := int(s.msgs[i].Len)
-	b := s.slab[i*maxRead : (i+1)*maxRead]
+	off = i * maxRead
+	b := s.slab[off : off+maxRead]
 	if !s.v6 {
-		return b[:n]
+		return off, b[:n]
 	}
 	b = b[:ipv6Len+n]
 	binary.BigEndian.PutUint32(b, 6<<28|uint32(a.class)<<20)
@@ -256,22 +260,27 @@ func (s *rxSocket) packet(i int, a *arrival) []byte {
 	b[7] = a.hop
 	copy(b[8:24], s.names[i].Addr[:])
 	copy(b[24:40], a.dst[:])
-	return b
+	return off, b
 }
 
-// Read implements Device.
+// Read implements Device. The packets lie where the kernel put them: b has the
+// socket's slab until the next call.
 func (r *Raw) Read(b *wire.Batch) error {
-	b.Reset()
+	b.Slab, b.Pkts = nil, b.Pkts[:0]
 	r.readMu.Lock()
 	defer r.readMu.Unlock()
 	for {
 		for _, s := range r.rx {
-			for s.next < s.n && r.deliver(s, b) {
-				s.next++
+			if s.next == s.n {
+				continue
 			}
-		}
-		if len(b.Pkts) > 0 {
-			return nil
+			b.Slab = s.slab
+			for ; s.next < s.n; s.next++ {
+				r.deliver(s, b)
+			}
+			if len(b.Pkts) > 0 {
+				return nil
+			}
 		}
 		if r.rx == nil || r.wait.raw.Read(r.filler) != nil {
 			return net.ErrClosed
@@ -285,6 +294,9 @@ func (r *Raw) fill(uintptr) (any bool) {
 	for _, ev := range r.wait.ready() {
 		if int(ev.Fd) == r.wait.changes {
 			r.host.stale = rtnl.Drain(r.wait.changes) || r.host.stale
+			continue
+		}
+		if r.told(int(ev.Fd)) {
 			continue
 		}
 		for _, s := range r.rx {
@@ -307,42 +319,39 @@ func (r *Raw) linksChanged() {
 		r.logf("%v", err)
 		return
 	}
-	r.keepPorts(func(link int) bool {
+	isThere := func(link int) bool {
 		_, ok := r.host.links[link]
 		return ok || link == 0
-	})
+	}
+	r.keepPorts(isThere)
+	r.lanes.keep(isThere)
 }
 
-// deliver hands on the next packet of s, or drops it with a reason. It returns
-// false if the batch has no room: the packet waits for the next one.
-func (r *Raw) deliver(s *rxSocket, b *wire.Batch) bool {
+// deliver hands on the next packet of s, or drops it with a reason.
+func (r *Raw) deliver(s *rxSocket, b *wire.Batch) {
 	a := s.arrival(s.next)
-	pkt := s.packet(s.next, &a)
-	p := wire.Packet{Link: a.link, At: s.at}
+	off, pkt := s.packet(s.next, &a)
 	v, ok := viewOf(pkt)
 	switch {
 	case !a.whole || !ok:
 		r.stats.rxBad.Add(1)
-		return true
+		return
 	case !r.held.has(v.ours()):
 		r.stats.rxForeign.Add(1)
-		return true
+		if r.wide.Load() {
+			r.narrow()
+		}
+		return
 	}
 	if a.link == rtnl.Loopback || r.host.has(v.src) {
 		// The kernel names the interface that has the address; what comes
 		// from this host itself came through the loopback.
-		p.Link = rtnl.Loopback
+		a.link = rtnl.Loopback
 	}
-	p.Csum = r.checksumOf(p.Link, &v)
-	if !b.AppendPacket(pkt, p) {
-		if len(b.Pkts) > 0 {
-			return false
-		}
-		r.stats.rxBad.Add(1) // larger than the reader's whole slab
-		return true
-	}
+	b.Pkts = append(b.Pkts, wire.Packet{
+		Off: uint32(off), Len: uint32(len(pkt)), Csum: r.checksumOf(a.link, &v), Link: a.link, At: s.at,
+	})
 	r.stats.rx.Add(1)
-	return true
 }
 
 // checksumOf tells what the checksum field may hold. Data may have been merged

@@ -25,11 +25,13 @@ const (
 // that a slow link has not sent yet fill the socket's buffer, and would stop
 // the others.
 type port struct {
-	link int
-	mu   sync.Mutex
-	v4   txSocket
-	v6   txSocket
-	cut  *wire.Batch // a train, cut to packets
+	link   int
+	mu     sync.Mutex
+	v4     txSocket
+	v6     txSocket
+	trains trainSocket
+	cut    *wire.Batch // a train without a lane, cut to packets
+	whole  []byte      // one whose payload was lent
 }
 
 // Write implements Device. It returns an error only after Close.
@@ -43,8 +45,7 @@ func (r *Raw) Write(link int, b *wire.Batch) error {
 	defer p.mu.Unlock()
 	for i := 0; i < len(b.Pkts); {
 		if b.Pkts[i].Seg != 0 {
-			r.writeTrain(p, b, i)
-			i++
+			i += r.writeTrains(p, b, i)
 			continue
 		}
 		n := run(b, i)
@@ -62,24 +63,6 @@ func run(b *wire.Batch, i int) (n int) {
 		n++
 	}
 	return n
-}
-
-// writeTrain cuts a train and sends its packets. Caps asks for none, so this
-// is for a caller that has not asked.
-func (r *Raw) writeTrain(p *port, b *wire.Batch, i int) {
-	if p.cut == nil {
-		p.cut = wire.NewBatch(2 * maxRead)
-	}
-	p.cut.Reset()
-	if !p.cut.AppendCut(b.Bytes(i), b.Pkts[i]) {
-		r.stats.txErrors.Add(1)
-		return
-	}
-	for i := 0; i < len(p.cut.Pkts); {
-		n := run(p.cut, i)
-		r.writeRun(p, p.cut, i, n)
-		i += n
-	}
 }
 
 // writeRun sends n packets of one family from i on. What cannot be sent is
@@ -100,6 +83,9 @@ func (r *Raw) writeRun(p *port, b *wire.Batch, i, n int) {
 		k, errno := s.send(sent, n)
 		sent += k
 		r.stats.tx.Add(uint64(k))
+		if errno == unix.EPERM {
+			r.lanes.refused(b.Bytes(i+sent), p.link)
+		}
 		if errno != 0 {
 			sent += r.failed(errno, n-sent)
 		}
@@ -153,6 +139,7 @@ func (r *Raw) keepPorts(keep func(link int) bool) {
 		p.mu.Lock()
 		p.v4.close()
 		p.v6.close()
+		p.trains.close()
 		p.mu.Unlock()
 	}
 }

@@ -4,6 +4,9 @@ import (
 	"cmp"
 	"encoding/binary"
 	"net/netip"
+
+	"github.com/mpnc/mpnc/internal/buf"
+	"github.com/mpnc/mpnc/internal/seq"
 )
 
 // HeaderLen returns how many octets the headers of s take as written, options
@@ -62,26 +65,54 @@ func AppendSegment(b *Batch, s *Segment, seg int) bool {
 // there is no room it returns nil and changes nothing; a place of no octets is
 // not nil.
 func AppendHeader(b *Batch, s *Segment, payloadLen, seg int) (payload []byte) {
+	pkt, hdr := appendHeader(b, s, payloadLen, payloadLen, seg)
+	return pkt[hdr:]
+}
+
+// AppendLent is AppendSegment for a train whose payload stays where it is, r of
+// src, until the batch is reset. It is only for batches that Lend.
+func AppendLent(b *Batch, s *Segment, src *buf.Send, r seq.Range, seg int) bool {
+	pkt, _ := appendHeader(b, s, r.Len(), 0, seg)
+	if pkt == nil {
+		return false
+	}
+	p := &b.Pkts[len(b.Pkts)-1]
+	p.Lent, p.piece = uint32(r.Len()), uint32(len(b.lent))
+	b.lent = src.Lend(b.lent, r)
+	p.pieces = uint8(len(b.lent) - int(p.piece))
+	b.octets += r.Len()
+	ip := ipLen(s.Remote.Addr())
+	tcp := pkt[ip:]
+	binary.BigEndian.PutUint16(tcp[tcpCsum:], Fold(pseudoSumOf(pkt, len(tcp)+r.Len())))
+	p.Csum = CsumPartial
+	return true
+}
+
+// appendHeader appends the headers of a packet with payloadLen octets of payload,
+// of which the last, inSlab, have a place in the slab. It returns the packet as far
+// as that goes, and how long its headers are.
+func appendHeader(b *Batch, s *Segment, payloadLen, inSlab, seg int) (pkt []byte, headers int) {
 	which, blocks, opt := s.layout()
 	local, remote := s.Local.Addr(), s.Remote.Addr()
 	ip := ipLen(remote)
-	total := ip + tcpLen + opt + payloadLen
+	headers = ip + tcpLen + opt
+	total := headers + payloadLen
 	if total > b.Room() || total > MaxPacket {
-		return nil
+		return nil, 0
 	}
-	off := len(b.Slab)
-	p := Packet{Off: uint32(off), Len: uint32(total), Link: s.Link}
+	off, size := len(b.Slab), headers+inSlab
+	p := Packet{Off: uint32(off), Len: uint32(size), Link: s.Link}
 	if seg != 0 && payloadLen > seg {
 		p.Seg = uint16(seg)
 	}
 	b.Pkts = append(b.Pkts, p)
-	b.Slab = b.Slab[:off+total]
-	pkt := b.Slab[off : off+total : off+total]
+	b.Slab = b.Slab[:off+size]
+	pkt = b.Slab[off : off+size : off+size]
 
 	if ip == ipv4Len {
-		putIPv4(pkt, b, s, local, remote)
+		putIPv4(pkt, b, s, local, remote, total)
 	} else {
-		putIPv6(pkt, b, s, local, remote)
+		putIPv6(pkt, b, s, local, remote, total)
 	}
 	tcp := pkt[ip:]
 	binary.BigEndian.PutUint16(tcp, s.Local.Port())
@@ -94,7 +125,7 @@ func AppendHeader(b *Batch, s *Segment, payloadLen, seg int) (payload []byte) {
 	binary.BigEndian.PutUint16(tcp[tcpCsum:], 0)
 	binary.BigEndian.PutUint16(tcp[tcpUrg:], s.Urgent)
 	s.putOptions(tcp[tcpLen:tcpLen+opt:tcpLen+opt], which, blocks)
-	return tcp[tcpLen+opt:]
+	return pkt, headers
 }
 
 // putOptions fills the option block as layout planned it.
@@ -118,10 +149,10 @@ func (b *Batch) class(s *Segment) byte { return b.Class&^3 | s.ECN&3 }
 
 // putIPv4 writes the IPv4 header of a packet that is never fragmented, so that
 // its identification means nothing (RFC 6864, Section 4.1).
-func putIPv4(pkt []byte, b *Batch, s *Segment, src, dst netip.Addr) {
+func putIPv4(pkt []byte, b *Batch, s *Segment, src, dst netip.Addr, total int) {
 	pkt[0] = 4<<4 | ipv4Len/4
 	pkt[1] = b.class(s)
-	binary.BigEndian.PutUint16(pkt[ip4TotalLen:], uint16(len(pkt)))
+	binary.BigEndian.PutUint16(pkt[ip4TotalLen:], uint16(total))
 	binary.BigEndian.PutUint16(pkt[ip4ID:], 0)
 	binary.BigEndian.PutUint16(pkt[ip4Frag:], ip4DF)
 	pkt[ip4TTL] = b.ttl(s)
@@ -139,9 +170,9 @@ func putIPv4Checksum(pkt []byte) {
 	binary.BigEndian.PutUint16(pkt[ip4Csum:], ^Fold(Sum(pkt[:n], 0)))
 }
 
-func putIPv6(pkt []byte, b *Batch, s *Segment, src, dst netip.Addr) {
+func putIPv6(pkt []byte, b *Batch, s *Segment, src, dst netip.Addr, total int) {
 	binary.BigEndian.PutUint32(pkt, 6<<28|uint32(b.class(s))<<20)
-	binary.BigEndian.PutUint16(pkt[ip6PayloadLen:], uint16(len(pkt)-ipv6Len))
+	binary.BigEndian.PutUint16(pkt[ip6PayloadLen:], uint16(total-ipv6Len))
 	pkt[ip6Next] = protoTCP
 	pkt[ip6HopLimit] = b.ttl(s)
 	from, to := src.As16(), dst.As16()
@@ -150,8 +181,8 @@ func putIPv6(pkt []byte, b *Batch, s *Segment, src, dst netip.Addr) {
 }
 
 // Finish computes the TCP checksum of the last packet, whose payload is now in
-// place: all of it, or with Offload the sum of the pseudo-header, which the
-// device completes.
+// place: all of it, or the sum of the pseudo-header if the device completes it
+// (Offload, Lane).
 func (b *Batch) Finish() {
 	p := &b.Pkts[len(b.Pkts)-1]
 	pkt := b.Bytes(len(b.Pkts) - 1)
@@ -159,7 +190,7 @@ func (b *Batch) Finish() {
 	if pkt[0]>>4 == 4 {
 		ip = ipv4Len
 	}
-	p.Csum = putChecksum(pkt, ip, b.Offload)
+	p.Csum = putChecksum(pkt, ip, b.Offload || b.Lane && p.Seg != 0)
 }
 
 // putChecksum writes the TCP checksum of a packet whose IP headers take ip

@@ -1,10 +1,19 @@
 package wire
 
-import "github.com/mpnc/mpnc/internal/mono"
+import (
+	"github.com/mpnc/mpnc/internal/buf"
+	"github.com/mpnc/mpnc/internal/mono"
+)
 
-// Packet is one packet of a Batch: Slab[Off:Off+Len], starting at the IP header.
+// Packet is one packet of a Batch: Slab[Off:Off+Len], starting at the IP header,
+// and behind it what is lent to it (Batch.Pieces).
 type Packet struct {
 	Off, Len uint32
+	// Lent is how many octets of payload, all of it then, are not in the slab.
+	Lent uint32
+	// The pieces that hold those, in Batch.lent.
+	piece  uint32
+	pieces uint8
 	// Seg is not 0 for a train: the payload octets of each of its segments
 	// but the last, which may be shorter.
 	Seg uint16
@@ -42,14 +51,22 @@ type Batch struct {
 	// Offload says that the device completes checksums: appended packets
 	// carry CsumPartial.
 	Offload bool
+	// Lane says that trains, and only they, leave by a fast lane, which a path
+	// has to earn; the device completes their checksums, whatever Offload says.
+	Lane bool
 	// TTL is the TTL or hop limit of appended packets whose segment says none. If
 	// zero, 64.
 	TTL uint8
 	// Class is the DSCP of appended packets, in its place in the octet of IP's
 	// traffic class; the lowest two bits, which are ECN's, do not count.
 	Class uint8
-	// Limit is how many octets of Slab may be in use; 0 means cap(Slab).
+	// Lend says that the device gathers the payload of trains from where it is.
+	Lend bool
+	// Limit is how many octets may be in use, in Slab or lent; 0 means cap(Slab).
 	Limit int
+
+	lent   []buf.Piece
+	octets int // lent
 }
 
 // NewBatch returns an empty batch with a slab of size octets.
@@ -67,11 +84,26 @@ func (b *Batch) Room() int {
 	if limit == 0 || limit > cap(b.Slab) {
 		limit = cap(b.Slab)
 	}
-	return limit - len(b.Slab)
+	return limit - b.Octets()
 }
 
-// Reset empties the batch and keeps its memory.
+// Octets returns how many octets all packets have.
+func (b *Batch) Octets() int { return len(b.Slab) + b.octets }
+
+// Pieces returns the payload of packet i that is not in the slab, in order. The
+// pieces are the batch's.
+func (b *Batch) Pieces(i int) []buf.Piece {
+	p := &b.Pkts[i]
+	return b.lent[p.piece:][:p.pieces]
+}
+
+// Reset empties the batch and keeps its memory. What was lent is given back.
 func (b *Batch) Reset() {
+	for i, p := range b.lent {
+		p.Return()
+		b.lent[i] = buf.Piece{}
+	}
+	b.lent, b.octets = b.lent[:0], 0
 	b.Slab = b.Slab[:0]
 	b.Pkts = b.Pkts[:0]
 }

@@ -28,7 +28,7 @@ type Config struct {
 	Manager   func() pathmgr.Manager     // required unless TCPOnly
 	CC        cc.Factory                 // if nil, CUBIC
 
-	SendBuffer, RecvBuffer int           // octets; if zero, 6 MiB, and the first at least the second
+	SendBuffer, RecvBuffer int           // octets; if zero, as it is needed up to 8 MiB, and the first up to the second at least
 	Hold                   time.Duration // life without a path; if zero, 15 minutes
 	TimeWait               time.Duration // if zero, 60 s
 	MaxSubflows            int           // per connection, both directions; if zero, 8
@@ -70,6 +70,8 @@ type Config struct {
 
 	Tracer trace.Tracer // may be nil
 	News   bool         // tell what is only for those who watch (news.go)
+
+	tuneSend, tuneRecv bool // the user did not set the size
 }
 
 // Checksum says when DSS checksums (RFC 8684, Section 3.3.1) are used: they
@@ -127,6 +129,12 @@ type (
 	// PeerAddress: the peer advertised an address. Local addresses that lead to
 	// it, and not to the peer's first, become worth a LocalUp.
 	PeerAddress struct{ Addr netip.Addr }
+	// WantLane: find out whether trains to Tuple's remote end may leave by Link's
+	// fast lane, then call SetLane.
+	WantLane struct {
+		Tuple wire.Tuple
+		Link  int
+	}
 	// Gone: the connection is over; nothing more will come from it.
 	Gone struct{}
 )
@@ -142,6 +150,7 @@ func (PathUp) isEndpointEvent()      {}
 func (PathDown) isEndpointEvent()    {}
 func (FellBack) isEndpointEvent()    {}
 func (PeerAddress) isEndpointEvent() {}
+func (WantLane) isEndpointEvent()    {}
 func (Gone) isEndpointEvent()        {}
 
 // SubflowInfo is a subflow in statistics.

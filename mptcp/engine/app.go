@@ -9,17 +9,50 @@ import (
 	"github.com/mpnc/mpnc/subflow"
 )
 
-// Write takes as much of p as the send buffer holds. 0 if it is full, the
+// Write takes as much of p as the send buffer has room for. 0 if it is full, the
 // write side is closed, or the connection failed.
 func (c *Conn) Write(now mono.Time, p []byte) int {
 	if c.phase == over || c.tx.fin {
 		return 0
 	}
 	c.used(now)
-	n := c.snd.Write(p)
+	n := c.snd.Write(p[:min(len(p), c.room())])
 	c.stats.BytesWritten += uint64(n)
 	return n
 }
+
+// Reserve returns memory of the send buffer to be filled without the lock, and
+// then to be committed; until then nothing may be written. It has at least as
+// much room as is worth a call, or is nil if Write would return 0 or little.
+func (c *Conn) Reserve() []byte {
+	if c.phase == over || c.tx.fin {
+		return nil
+	}
+	n := c.room()
+	if n < c.worth() {
+		return nil
+	}
+	return c.snd.Reserve(n)
+}
+
+// Commit takes the first n octets of what Reserve returned, and returns how
+// many it took: all, or none if the write side was closed or the connection
+// failed meanwhile.
+func (c *Conn) Commit(now mono.Time, n int) int {
+	if c.phase == over || c.tx.fin {
+		n = 0
+	}
+	c.snd.Commit(n)
+	c.used(now)
+	c.stats.BytesWritten += uint64(n)
+	return n
+}
+
+// worth is how much room the send buffer must have before a writer who found it
+// full is woken: not every acknowledgment is worth that.
+func (c *Conn) worth() int { return max(1, min(c.snd.Size()/4, mostWorth)) }
+
+const mostWorth = 64 << 10
 
 // Read moves what has arrived to p; 0 if nothing has.
 func (c *Conn) Read(now mono.Time, p []byte) int {
@@ -32,14 +65,51 @@ func (c *Conn) Read(now mono.Time, p []byte) int {
 		return 0
 	}
 	n := c.rcv.Read(p)
+	c.tookFromBuffer(now, n)
+	return n
+}
+
+// tookFromBuffer follows n octets that left the receive buffer.
+func (c *Conn) tookFromBuffer(now mono.Time, n int) {
 	c.stats.BytesRead += uint64(n)
-	if n > 0 {
-		c.used(now)
+	if n == 0 {
+		return
 	}
-	if n > 0 && c.phase == open {
+	c.used(now)
+	if c.phase == open {
 		c.announceWindow()
 	}
-	return n
+	c.tune(now, 0, n) // what that adds the next acknowledgment tells
+}
+
+// Peek lends what has arrived, as much as lies together in memory; nil if
+// nothing has. It may be read without the lock until Discard, which has to
+// follow, and before which neither Read nor Peek may be called.
+func (c *Conn) Peek() []byte {
+	var p []byte
+	switch {
+	case c.appClosed:
+	case len(c.fast.syn) > 0:
+		p = c.fast.syn
+	case c.rcv != nil:
+		p = c.rcv.Peek()
+	}
+	c.rx.lent = len(p)
+	return p
+}
+
+// Discard takes the first n octets of what Peek returned.
+func (c *Conn) Discard(now mono.Time, n int) {
+	c.rx.lent = 0
+	if len(c.fast.syn) > 0 {
+		c.dropEarly(n)
+		c.stats.BytesRead += uint64(n)
+		return
+	}
+	if c.rcv != nil {
+		c.rcv.Discard(n)
+		c.tookFromBuffer(now, n)
+	}
 }
 
 // Readable reports whether a read would not block: data, end of stream or a
@@ -57,9 +127,10 @@ func (c *Conn) readable() int {
 	return n
 }
 
-// Writable reports whether a write would not block: room, or an error.
+// Writable reports whether a writer who found the buffer full should be woken:
+// room that is worth it, or an error.
 func (c *Conn) Writable() bool {
-	return c.WriteErr() != nil || c.phase != over && c.snd.Free() > 0
+	return c.WriteErr() != nil || c.phase != over && c.room() >= c.worth()
 }
 
 // ReadErr returns why Read returned 0: nil (wait), io.EOF or the failure.
@@ -95,7 +166,8 @@ func (c *Conn) CloseWrite(now mono.Time) {
 }
 
 // Close ends both directions: CloseWrite if everything that arrived was read,
-// else an abort (MP_FASTCLOSE, RST). What arrives later aborts.
+// or is lent to who reads it, else an abort (MP_FASTCLOSE, RST). What arrives
+// later aborts.
 func (c *Conn) Close(now mono.Time) {
 	if c.appClosed {
 		return
@@ -105,7 +177,7 @@ func (c *Conn) Close(now mono.Time) {
 	case c.phase == over:
 	case c.phase == opening && c.client:
 		c.abort(now)
-	case c.readable() > 0: //spec:R1 off: case false:
+	case c.readable() > c.rx.lent: //spec:R1 off: case false:
 		// RFC 9293, Section 3.10.4; RFC 2525, Section 2.17: the peer has to
 		// learn that data was lost.
 		c.abort(now)

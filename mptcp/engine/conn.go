@@ -156,6 +156,8 @@ type recvState struct {
 	fin       seq.Data // number of the peer's DATA_FIN, valid if finSeen
 	shownEdge seq.Data // right edge last advertised
 	shownSize int      // the window it was advertised with
+	lent      int      // octets that Peek lent
+	tuning    windowTuning
 
 	altered   int      // checksums that failed in a row,
 	alteredAt seq.Data // with this as the next octet expected
@@ -188,7 +190,7 @@ func newConn(cfg *Config, secret *secret, client bool, local, remote netip.AddrP
 // expect sets where the peer's stream starts.
 func (c *Conn) expect(idsn seq.Data) {
 	c.peerIDSN = idsn
-	c.rcv = buf.NewRecv(idsn+1, c.cfg.RecvBuffer) //spec:H25 off: c.rcv = buf.NewRecv(idsn, c.cfg.RecvBuffer)
+	c.rcv = buf.NewRecv(idsn+1, c.cfg.firstWindow()) //spec:H25 off: c.rcv = buf.NewRecv(idsn, c.cfg.firstWindow())
 	c.rx.shownEdge = idsn + 1
 }
 

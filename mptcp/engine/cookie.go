@@ -99,7 +99,7 @@ func (k *secret) takeCookie(now mono.Time, s *wire.Segment) (c cookie, ok, early
 func (e *Endpoint) Answer(now mono.Time, s *wire.Segment) wire.Segment {
 	n := e.secret.numbers(s.Tuple)
 	c := e.secret.makeCookie(s.Tuple, n, s.Seq, periodOf(now), mssIndex(s))
-	a := subflow.Answer(now, s, e.cfg.RecvBuffer, subflow.Config{
+	a := subflow.Answer(now, s, e.cfg.firstWindow(), subflow.Config{
 		ISS:          c.iss,
 		TSOffset:     n.tsOffset,
 		MTU:          s.MTU,
@@ -158,6 +158,6 @@ func (e *Endpoint) resume(now mono.Time, l *Listener, s *wire.Segment, k cookie)
 	cfg.ISS, cfg.SynRetries = k.iss, passiveRetries
 	p := c.addPath(s.Tuple, s.Link)
 	p.setShift(&syn)
-	p.sf = subflow.Resume(now, &syn, e.cfg.RecvBuffer, cfg)
+	p.sf = subflow.Resume(now, &syn, e.cfg.firstWindow(), cfg)
 	return c
 }

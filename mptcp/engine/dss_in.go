@@ -342,6 +342,7 @@ func (c *Conn) place(now mono.Time, at seq.Data, b []byte) {
 	}
 	c.used(now)
 	fresh := c.rcv.Place(at, b)
+	c.tune(now, fresh, 0)
 	if fresh < len(b) {
 		if c.rcv.Edge().Less(at.Add(len(b))) {
 			c.stats.NoDSSInWindow++

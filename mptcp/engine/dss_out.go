@@ -174,7 +174,7 @@ func (p *path) dataOptions(out *subflow.Outgoing, mp *wire.MPOptions) {
 func (p *path) Window() int {
 	c := p.c
 	if c.rcv == nil {
-		return c.cfg.RecvBuffer
+		return c.cfg.firstWindow()
 	}
 	edge := c.rcv.Edge() //spec:A4 off: edge := c.rcv.Edge().Add(-c.rcv.OutOfOrder())
 	c.rx.shownEdge = edge

@@ -28,7 +28,7 @@ type Endpoint struct {
 
 // Defaults of Config.
 const (
-	defaultRecvBuffer  = 6 << 20
+	defaultBuffer      = 65535 << 7 // 8 MiB, or all that a window shift of 7 can tell
 	defaultHold        = 15 * time.Minute
 	defaultMaxSubflows = 8
 	defaultHalfOpen    = 128
@@ -45,10 +45,11 @@ func NewEndpoint(c *Config) *Endpoint {
 
 		reopened: make(map[wire.Tuple]seq.Num),
 	}
-	orInt(&e.cfg.RecvBuffer, defaultRecvBuffer)
+	e.cfg.tuneRecv, e.cfg.tuneSend = c.RecvBuffer == 0, c.SendBuffer == 0
+	orInt(&e.cfg.RecvBuffer, defaultBuffer)
 	// "The send buffer MUST, at a minimum, be as big as the receive buffer"
 	// (RFC 8684, Section 3.3.5); who sets it knows why.
-	orInt(&e.cfg.SendBuffer, max(e.cfg.RecvBuffer, defaultRecvBuffer)) //spec:A8 off: orInt(&e.cfg.SendBuffer, 4<<20)
+	orInt(&e.cfg.SendBuffer, max(e.cfg.RecvBuffer, defaultBuffer)) //spec:A8 off: orInt(&e.cfg.SendBuffer, 4<<20)
 	orInt(&e.cfg.MaxSubflows, defaultMaxSubflows)
 	orInt(&e.cfg.HalfOpen, defaultHalfOpen)
 	if e.cfg.Hold == 0 {
@@ -59,6 +60,14 @@ func NewEndpoint(c *Config) *Endpoint {
 		e.cfg.CC = cc.NewCUBIC
 	}
 	return e
+}
+
+// firstWindow is the receive window that a connection begins with.
+func (c *Config) firstWindow() int {
+	if c.tuneRecv {
+		return min(leastWindow, c.RecvBuffer)
+	}
+	return c.RecvBuffer
 }
 
 func orInt(v *int, d int) {

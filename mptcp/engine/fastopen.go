@@ -244,8 +244,13 @@ func (c *Conn) settleFastOpen() {
 // readEarly moves what came with the SYN.
 func (c *Conn) readEarly(p []byte) int {
 	n := copy(p, c.fast.syn)
+	c.dropEarly(n)
+	return n
+}
+
+// dropEarly takes n octets of what came with the SYN.
+func (c *Conn) dropEarly(n int) {
 	if c.fast.syn = c.fast.syn[n:]; len(c.fast.syn) == 0 {
 		c.fast.syn = nil
 	}
-	return n
 }

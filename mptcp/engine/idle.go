@@ -6,10 +6,9 @@ import (
 	"github.com/mpnc/mpnc/internal/mono"
 )
 
-// idleAfter is how long nothing was written, read or received before a
-// connection gives back the memory that it keeps for what comes next, up to
-// some hundred kilobytes; within twice that time. Most of many connections are
-// idle.
+// idleAfter is how often a connection gives back the memory that it keeps for
+// what comes next, so far as it was not needed since the last time. One that was
+// idle for twice as long keeps none. Most of many connections are idle.
 const idleAfter = time.Second
 
 // used notes that the stores of the stream are in use. The timer runs on by
@@ -21,18 +20,17 @@ func (c *Conn) used(now mono.Time) {
 	}
 }
 
-// idleTimeout trims the stores if they were not used since it last came.
+// idleTimeout gives back what the stores did not need since it last came.
 func (c *Conn) idleTimeout(now mono.Time) {
 	if !c.timers.Expired(tIdle, now) {
 		return
 	}
-	if c.busy {
+	c.snd.Age()
+	if c.rcv != nil {
+		c.rcv.Age()
+	}
+	if c.busy || c.snd.Memory() > 0 {
 		c.busy = false
 		c.timers.Set(tIdle, now.Add(idleAfter))
-		return
-	}
-	c.snd.Trim()
-	if c.rcv != nil {
-		c.rcv.Trim()
 	}
 }

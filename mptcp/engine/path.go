@@ -70,7 +70,8 @@ type path struct {
 	failAt   mono.Time // the peer is told again
 	failures int       // how often it was
 
-	train int // octets of the longest packet that the device takes; 0 if one segment
+	train     int  // payload of the longest packet that the device takes; 0 if one segment
+	laneAsked bool // the driver was asked for a fast lane
 
 	resetReason wire.ResetReason // for the RST that Abort sends
 	fastClose   bool
@@ -79,7 +80,8 @@ type path struct {
 	hasReset    bool // the peer's RST said why:
 	resetBy     wire.ResetReason
 
-	in inbound
+	in   inbound
+	trip tripMeter
 
 	departed bool // those who watch were told of the end
 
@@ -169,6 +171,7 @@ func (p *path) handle(now mono.Time, s *wire.Segment) {
 		c.acked(acc.Retired[n-1].To)
 	}
 	if acc.Payload != nil && c.phase != over {
+		p.onData(now, s)
 		p.onPayload(now, s, &acc)
 		if c.news.at == now {
 			c.news.path = p
@@ -296,7 +299,8 @@ func (p *path) pollTimeout() mono.Time {
 
 // transmit appends what the subflow has to say.
 func (p *path) transmit(now mono.Time, b *wire.Batch) int {
-	p.train = b.MaxTrain
+	p.train = p.sf.TrainLimit(now, b)
+	p.askLane(b)
 	n := p.sf.PollTransmit(now, p.c.snd, p, b)
 	if p.probing {
 		p.probing = false

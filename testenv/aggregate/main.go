@@ -15,11 +15,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
-	"regexp"
 	"runtime"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/mpnc/mpnc/testenv"
@@ -27,59 +23,51 @@ import (
 )
 
 type options struct {
-	out   string
+	duel.Options
 	runs  int
 	labs  int
 	bytes int
 	json  bool
-	only  *regexp.Regexp
 }
 
-func main() {
-	if err := command(); err != nil {
-		fmt.Fprintln(os.Stderr, "aggregate:", err)
-		os.Exit(1)
-	}
-}
+func main() { duel.Main("aggregate", command) }
 
-func command() error {
+func command(ctx context.Context) error {
 	o, err := parse()
 	if err != nil {
 		return err
 	}
+	if o.Render {
+		r := new(Results)
+		if err := duel.Load(o.Out, r); err != nil {
+			return err
+		}
+		return r.write(o.Out)
+	}
 	if err := testenv.CheckLab(); err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
 	r := &Results{
 		Started: time.Now().UTC().Truncate(time.Second), Kernel: testenv.KernelRelease(), CPUs: runtime.NumCPU(),
 		Runs: o.runs, Bytes: o.bytes,
 	}
 	err = r.measure(ctx, o)
 	r.Took = time.Since(r.Started).Round(time.Second)
-	return errors.Join(err, r.write(o.out), r.print(o.json))
+	return errors.Join(err, r.write(o.Out), r.print(o.json))
 }
 
 func parse() (o options, err error) {
-	var only string
 	var short bool
-	flag.StringVar(&o.out, "out", "docs/aggregation.md", "the document; beside it a .json and a .png")
+	o.Flags("docs/aggregation.md")
 	flag.IntVar(&o.runs, "runs", 5, "of each kind, in each cell")
 	flag.IntVar(&o.labs, "labs", 3, "labs at once")
 	flag.IntVar(&o.bytes, "bytes", 16<<20, "moved in each run")
 	flag.BoolVar(&short, "short", false, "4 MiB each, once")
 	flag.BoolVar(&o.json, "json", false, "print JSON")
-	flag.StringVar(&only, "only", "", "cells whose names match")
-	flag.Parse()
-	if flag.NArg() > 0 || !strings.HasSuffix(o.out, ".md") || o.runs < 1 || o.labs < 1 || o.bytes < 1 {
-		flag.Usage()
-		return o, errors.New("bad options")
-	}
+	err = o.Parse(func() bool { return o.runs > 0 && o.labs > 0 && o.bytes > 0 })
 	if short {
 		o.runs, o.bytes = 1, 4<<20
 	}
-	o.only, err = regexp.Compile(only)
 	return o, err
 }
 
@@ -90,11 +78,14 @@ type job struct {
 	n int
 }
 
+// String names it.
+func (j job) String() string { return fmt.Sprintf("%s, %v", j.c.name(), j.w) }
+
 // measure does all runs, a few at a time; the ways in turn, so that whatever else
 // the machine does falls on all alike.
 func (r *Results) measure(ctx context.Context, o options) error {
 	for _, c := range cells() {
-		if o.only.MatchString(c.name()) {
+		if o.Only.MatchString(c.name()) {
 			r.Cells = append(r.Cells, c)
 		}
 	}
@@ -106,35 +97,17 @@ func (r *Results) measure(ctx context.Context, o options) error {
 			}
 		}
 	}
-	var mu sync.Mutex
-	var failed []error
-	done := 0
-	duel.Each(ctx, o.labs, list, func(j job) {
-		s, err := j.measure(ctx, o.bytes)
-		mu.Lock()
-		defer mu.Unlock()
-		done++
-		if err != nil {
-			err = fmt.Errorf("%s, %v: %w", j.c.name(), j.w, err)
-			failed = append(failed, err)
-			fmt.Fprintf(os.Stderr, "%3d of %d  %v\n", done, len(list), err)
-			return
-		}
-		j.c.Runs = append(j.c.Runs, s)
-		fmt.Fprintf(os.Stderr, "%3d of %d  %-31s %-23s %5.2f Mb/s\n", done, len(list), j.c.name(), j.w, s.Rate)
-	})
-	return errors.Join(append(failed, ctx.Err())...)
-}
-
-// measure does a run, and does it again if the lab could not be had or the machine
-// was too slow for it.
-func (j job) measure(ctx context.Context, octets int) (s Sample, err error) {
-	for range 3 {
-		if s, err = j.c.measure(ctx, j.w, uint64(j.n)+1, octets); err == nil && s.Lost == 0 || ctx.Err() != nil {
-			return s, err
-		}
-	}
-	return s, err
+	return duel.Run(ctx, o.labs, list,
+		func(ctx context.Context, j job) (Sample, error) {
+			return duel.Again(ctx, func() (Sample, error) { return j.c.measure(ctx, j.w, uint64(j.n)+1, o.bytes) },
+				func(s Sample) bool { return s.Lost == 0 })
+		},
+		func(j job, s Sample, err error) string {
+			if err == nil {
+				j.c.Runs = append(j.c.Runs, s)
+			}
+			return fmt.Sprintf("%5.2f Mb/s", s.Rate)
+		})
 }
 
 // print writes the results to the standard output.

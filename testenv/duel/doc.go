@@ -1,6 +1,6 @@
-// Package duel is what the commands that measure mpnc beside the kernel share: a
-// connection across a lab by one stack or another, several labs at once, and
-// medians.
+// Package duel is what the commands that measure mpnc beside the kernel share:
+// their frame (options, runs in turn, documents), a connection across a lab by one
+// stack or another, several labs at once, and medians.
 package duel
 
 import (

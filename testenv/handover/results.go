@@ -55,11 +55,8 @@ func (c *Case) limit() (ms float64, why string) {
 }
 
 // line is one run for whoever watches.
-func (s Sample) line(c *Case, err error) string {
-	switch {
-	case err != nil:
-		return err.Error()
-	case c.Event == nothing:
+func (s Sample) line(c *Case) string {
+	if c.Event == nothing {
 		return fmt.Sprintf("%.1f Mb/s, %.3f sent for each octet", s.Before/1e6, s.CopiesAfter)
 	}
 	return fmt.Sprintf("%v", s.Silence.Round(time.Millisecond))

@@ -15,6 +15,8 @@ var (
 		unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE,
 		unix.RTNLGRP_IPV4_RULE, unix.RTNLGRP_IPV6_RULE, unix.RTNLGRP_NEXTHOP,
 	}
+	// NeighbourChanges: link-layer addresses.
+	NeighbourChanges = []int{unix.RTNLGRP_NEIGH}
 )
 
 // Subscribe returns a non-blocking socket that becomes readable when something

@@ -1,13 +1,16 @@
 // Command droppriv opens a raw device, gives up privileges, and shows on
 // standard output what is left: the capabilities of every thread, and whether
 // the device still works and a new one can still be made. With the argument
-// "nothing" it first gives up everything, and prints Probe's error.
+// "nothing" it first gives up everything, and prints Probe's error. With "lanes"
+// it shows whether a path has a fast lane, before and after.
 package main
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -31,6 +34,10 @@ func main() {
 		fmt.Println(errno == 0)
 		fmt.Println(netio.Probe())
 		fmt.Println(err)
+		return
+	}
+	if len(os.Args) > 1 && os.Args[1] == "lanes" {
+		lanes()
 		return
 	}
 	// Threads that were there before.
@@ -71,4 +78,44 @@ func main() {
 	fmt.Println(dev.Write(1, b))
 	fmt.Println(dev.Read(b), len(b.Pkts), dev.Stats().TxErrors)
 	fmt.Println(netio.Probe())
+}
+
+// lanes makes a link with a neighbour, and a device with all privileges; then one
+// without.
+func lanes() {
+	for _, line := range []string{
+		"ip link add a1 type veth peer name b1", "ip link set a1 up", "ip link set b1 up",
+		"ip addr add 10.0.1.1/24 dev a1", "ip neigh add 10.0.1.2 lladdr 02:00:00:00:00:02 dev a1",
+	} {
+		words := strings.Fields(line)
+		if out, err := exec.Command(words[0], words[1:]...).CombinedOutput(); err != nil {
+			fmt.Println(line, err, string(out))
+		}
+	}
+	a1, err := net.InterfaceByName("a1")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	has := func() (lane, told bool) {
+		dev, err := netio.NewRaw(netio.RawConfig{
+			Now: func() mono.Time { return 0 },
+		})
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		defer dev.Close()
+		trouble := dev.LaneTrouble()
+		told = trouble != nil && strings.Contains(trouble.Error(), "CAP_NET_ADMIN")
+		t := wire.Tuple{Local: netip.MustParseAddrPort("10.0.1.1:1"), Remote: netip.MustParseAddrPort("10.0.1.2:2")}
+		return dev.Lane(t, a1.Index).Train > 0, told
+	}
+	lane, _ := has()
+	fmt.Println("with everything:", lane)
+	err = netio.KeepOnlyNetRaw()
+	lane, told := has()
+	fmt.Println("with CAP_NET_RAW:", lane)
+	fmt.Println("CAP_NET_ADMIN is told of:", told)
+	fmt.Println(err)
 }

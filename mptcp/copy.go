@@ -1,0 +1,163 @@
+package mptcp
+
+import (
+	"io"
+	"net"
+	"os"
+)
+
+var (
+	_ io.ReaderFrom = (*Conn)(nil)
+	_ io.WriterTo   = (*Conn)(nil)
+)
+
+// ReadFrom sends what r has until it ends, and returns how many octets were
+// queued to be sent. r reads straight into the send buffer, so io.Copy to a
+// connection copies each octet once. While it runs, other writes wait.
+//
+// Nothing is read while the send buffer is full, nor after a deadline has
+// passed. What a read brings that was under way when the deadline passed is
+// still sent; what it brings after Close or CloseWrite is lost, and not counted.
+// ReadFrom returns only when that read has returned. An error of r is returned
+// as it is.
+func (c *Conn) ReadFrom(r io.Reader) (n int64, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.startWrite(); err != nil {
+		return 0, c.opError("write", err)
+	}
+	defer c.endWrite()
+	for {
+		space, err := c.reserve()
+		if err != nil {
+			return n, c.opError("write", err)
+		}
+		k, taken, err := c.fill(r, space)
+		n += int64(taken)
+		switch {
+		case taken < k:
+			return n, c.opError("write", c.whyNotTaken())
+		case err == io.EOF:
+			return n, nil
+		case err != nil:
+			return n, err
+		}
+	}
+}
+
+// reserve waits for room in the send buffer.
+func (c *Conn) reserve() ([]byte, error) {
+	for {
+		if err := c.writeErr(); err != nil {
+			return nil, err
+		}
+		if space := c.core.Reserve(); space != nil {
+			return space, nil
+		}
+		if err := c.core.WriteErr(); err != nil {
+			return nil, err
+		}
+		c.waitWrite()
+	}
+}
+
+// fill has r fill space, which is reserved, and sends what it read: k octets,
+// of which the connection took so many.
+func (c *Conn) fill(r io.Reader, space []byte) (k, taken int, err error) {
+	c.mu.Unlock()
+	defer func() { // whatever r does
+		c.mu.Lock()
+		now := c.stack.now()
+		if taken = c.core.Commit(now, k); taken > 0 {
+			c.pollAndUnlock(now)
+			c.mu.Lock()
+		}
+	}()
+	n, err := r.Read(space)
+	if n < 0 || n > len(space) {
+		panic("mptcp: a Reader returned an impossible count")
+	}
+	k = n
+	return k, 0, err
+}
+
+// whyNotTaken is why octets that were read could not be sent.
+func (c *Conn) whyNotTaken() error {
+	if c.closed {
+		return net.ErrClosed
+	}
+	return c.core.WriteErr()
+}
+
+// WriteTo writes what arrives to w until the peer has finished, and returns how
+// many octets w took. w gets the memory of the receive buffer, so io.Copy from
+// a connection copies no octet itself; as every Writer it must neither change
+// nor keep it. What w does not take remains to be read.
+//
+// While w writes, other reads wait; the deadline counts between its writes. An
+// error of w is returned as it is.
+func (c *Conn) WriteTo(w io.Writer) (n int64, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for {
+		p, err := c.borrow()
+		if err == io.EOF {
+			return n, nil
+		}
+		if err != nil {
+			return n, c.opError("read", err)
+		}
+		k, err := c.drain(w, p)
+		n += int64(k)
+		if err == nil && k < len(p) {
+			err = io.ErrShortWrite
+		}
+		if err != nil {
+			return n, err
+		}
+	}
+}
+
+// borrow waits for octets to read, and keeps others from reading them.
+func (c *Conn) borrow() ([]byte, error) {
+	for {
+		switch {
+		case c.closed:
+			return nil, net.ErrClosed
+		case c.rdeadln.passed():
+			return nil, os.ErrDeadlineExceeded
+		case !c.lent:
+			if p := c.core.Peek(); len(p) > 0 {
+				c.lent = true
+				return p, nil
+			}
+			if err := c.core.ReadErr(); err != nil {
+				return nil, err
+			}
+		}
+		c.waitRead()
+	}
+}
+
+// drain has w write p, which is borrowed, and takes so many octets of it out of
+// the receive buffer.
+func (c *Conn) drain(w io.Writer, p []byte) (k int, err error) {
+	c.mu.Unlock()
+	defer func() { // whatever w does
+		c.mu.Lock()
+		c.lent = false
+		now := c.stack.now()
+		c.core.Discard(now, k)
+		if c.rwaits > 0 {
+			c.rcond.Broadcast()
+		}
+		c.pollAndUnlock(now)
+		c.mu.Lock()
+	}()
+	n, err := w.Write(p)
+	if n < 0 || n > len(p) {
+		panic("mptcp: a Writer returned an impossible count")
+	}
+	k = n
+	return k, err
+}

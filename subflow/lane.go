@@ -1,0 +1,207 @@
+package subflow
+
+import (
+	"time"
+
+	"github.com/mpnc/mpnc/internal/mono"
+	"github.com/mpnc/mpnc/internal/seq"
+	"github.com/mpnc/mpnc/internal/wire"
+)
+
+// The fast lane is a device's way out for trains that passes by this host's own
+// output rules, address translation and connection tracking (wire.Batch.Lane).
+// A path earns it, and loses it when its packets turn out to need those:
+//
+// One train leaves, and nothing new until it is acknowledged. A RST without a
+// reason in that time ends the lane and not the subflow: a peer that knows this
+// host by a translated address answers so to a train that was not translated, to
+// each of its segments.
+//
+// Whatever is one segment only leaves the ordinary way, and so do the tail loss
+// probe, which is the highest segment sent, and one segment after each laneTrains
+// trains. A firewall on this host that tracks connections takes acknowledgments
+// of what it did not see leave for invalid; it sees the highest segment, and lets
+// the acknowledgment of everything in. So the highest segment is also sent again
+// when the retransmission timer fires: the first one would be answered with an
+// acknowledgment of all the rest. Where it is only such probes that are answered,
+// the lane is of no use, and is shut for longer each time that is found out anew.
+// A timeout shuts it, too, until the losses are repaired.
+const (
+	laneTrains = 64 // after so many one segment leaves the ordinary way
+	laneProbes = 3  // only the probe was answered, so often in a row: the lane is shut
+	laneGood   = 64 // acknowledgments of trains after which what went before is forgotten
+
+	laneRetry     = 100 * time.Millisecond // how long it is shut at first, and
+	mostLaneRetry = 12 * time.Second       // at most
+)
+
+type laneState uint8
+
+const (
+	laneShut  laneState = iota // may be tried
+	laneTried                  // one train is out
+	laneOpen
+	laneLost // for good
+)
+
+// lane is what a subflow knows of its fast lane.
+type lane struct {
+	limit   int    // octets of payload that a train may have; 0: there is none
+	via     uint64 // what tells it from others
+	state   laneState
+	from    seq.Offset // of the train on probation
+	arrived bool       // some of that, before it left another way
+	end     seq.Offset // of the newest train
+	plain   seq.Offset // end of what left the ordinary way last
+	trains  int        // since a segment left the ordinary way
+	probed  bool       // a tail loss probe left, and nothing new was acknowledged since
+	probes  int        // those in a row that alone were answered
+	good    int        // acknowledgments of trains since it was shut
+	next    seq.Offset // no train is tried before this is acknowledged,
+	until   mono.Time  // and not before that time
+	retry   time.Duration
+	show    bool      // the highest segment is to leave the ordinary way
+	deaf    mono.Time // until then a RST may be the answer to the train on probation
+}
+
+// SetLane says that the path has a fast lane that takes trains of limit octets of
+// payload; 0, that it has none any more. A lane by another way than the one
+// before has to be earned anew.
+func (s *Subflow) SetLane(limit int, via uint64) {
+	l := &s.lane
+	if limit == l.limit && via == l.via {
+		return
+	}
+	l.limit, l.via = limit, via
+	if l.state == laneTried {
+		l.next = s.snd.nxt // what answers that train says nothing of this lane
+	}
+	if l.state != laneLost {
+		l.state = laneShut
+	}
+}
+
+// TrainLimit returns the payload of the longest packet that b's device takes
+// for this subflow at now; less than two segments if it takes no trains.
+func (s *Subflow) TrainLimit(now mono.Time, b *wire.Batch) int {
+	l := &s.lane
+	switch {
+	case !b.Lane:
+		return b.MaxTrain
+	case l.state == laneTried || l.state == laneLost || l.trains >= laneTrains:
+		return 0
+	case l.state == laneShut && (now < l.until || before(s.snd.una, l.next) || s.rec.mode != open):
+		return 0
+	}
+	return min(l.limit, b.MaxTrain)
+}
+
+// waits reports whether new data waits for the answer to the train on probation.
+func (l *lane) waits() bool { return l.state == laneTried }
+
+// sent notes that a packet with payload from from to end left at now.
+func (l *lane) sent(now mono.Time, from, end seq.Offset, train bool, rto time.Duration) {
+	if !train {
+		l.plain, l.trains = later(l.plain, end), 0
+		return
+	}
+	l.trains++
+	l.end = later(l.end, end)
+	if l.state == laneShut {
+		l.state, l.from, l.arrived, l.probed = laneTried, from, false, false
+		l.deaf = now.Add(rto)
+	}
+}
+
+// delivered notes that the peer has what was last sent from off on.
+func (l *lane) delivered(off seq.Offset, tries uint16) {
+	if tries == 0 && !before(off, l.from) {
+		l.arrived = true
+	}
+}
+
+// laneOnAck draws conclusions from an acknowledgment that moved SND.UNA, before
+// tlpOnAck does.
+func (s *Subflow) laneOnAck(now mono.Time, st *ackState) {
+	l := &s.lane
+	// The answer to the probe, and nothing before it: that to a repeated segment
+	// says that it came twice, and what was new is acknowledged with the rest.
+	alone := l.probed && s.tlp.out && !before(st.ack, s.tlp.end) && (!s.tlp.resent || st.hasDSACK)
+	l.probed, l.show = false, false
+	switch {
+	case l.state == laneTried && alone:
+		s.shutLane(now)
+	case l.state == laneTried && before(st.ack, l.end):
+	case l.state == laneTried && l.arrived:
+		l.state, l.deaf, l.probes, l.good = laneOpen, 0, 0, 0
+	case l.state == laneTried:
+		s.shutLane(now) // it was sent again, and that is what arrived
+	case l.state != laneOpen:
+	case alone:
+		if l.probes++; l.probes == laneProbes {
+			s.shutLane(now)
+		}
+	case st.ack != l.plain:
+		l.probes = 0
+		if l.good++; l.good == laneGood {
+			l.retry = 0
+		}
+	}
+}
+
+// laneOnTimeout notes that the retransmission timer fired.
+func (s *Subflow) laneOnTimeout(now mono.Time) {
+	l := &s.lane
+	l.show = before(s.snd.una, l.end)
+	if l.state == laneTried || l.state == laneOpen && l.show {
+		s.shutLane(now)
+	}
+}
+
+// shutLane shuts the lane for some time, and until what was sent is acknowledged.
+func (s *Subflow) shutLane(now mono.Time) {
+	l := &s.lane
+	l.retry = min(max(2*l.retry, laneRetry), mostLaneRetry)
+	l.state, l.next, l.until = laneShut, s.snd.nxt, now.Add(l.retry)
+}
+
+// wantShow: not if the highest segment has just left for another reason.
+func (s *Subflow) wantShow(now mono.Time) bool {
+	if !s.lane.show || !s.state.sends() || s.snd.recs.len() == 0 {
+		return false
+	}
+	live := s.snd.recs.live()
+	return live[len(live)-1].sent != now
+}
+
+func (s *Subflow) sendShow(x *output) bool {
+	if !s.resendLast(x) {
+		return false
+	}
+	s.lane.show = false
+	return true
+}
+
+// answersTrain reports whether a RST that passed the checks may answer the train
+// on probation. A peer that ends an MPTCP subflow says why; one that does not, and
+// means it, will say so again when that data comes again.
+func (s *Subflow) answersTrain(now mono.Time, seg *wire.Segment) bool {
+	l := &s.lane
+	if l.state != laneTried && now >= l.deaf || seg.MP.Has != 0 {
+		return false
+	}
+	if l.state == laneTried {
+		l.deaf = now.Add(s.RTO())
+	}
+	l.state = laneLost
+	return true
+}
+
+// trainWorth is the least that is worth a train: a third of what the windows let
+// be in flight, or all that a train takes; 0 without a lane.
+func (s *Subflow) trainWorth() int {
+	if s.lane.state != laneOpen {
+		return 0
+	}
+	return min(s.lane.limit-s.lane.limit%s.MSS(), min(s.Cwnd(), s.snd.wnd)/3)
+}
