@@ -180,6 +180,16 @@ func (w *world) transfer(c interopCase, seed uint64) transferred {
 }
 
 func (c checksumCase) runChanged(t *testing.T) {
+	const most = 3
+	for try := 1; !c.tryChanged(t, try == most); try++ {
+		t.Logf("once more, after attempt %d: what was changed was nothing that anybody needed", try)
+	}
+}
+
+// tryChanged returns false if a try that is not the last has shown nothing: on a
+// busy machine there may not be so many segments on a path, or the one that is
+// changed has come before.
+func (c checksumCase) tryChanged(t *testing.T, last bool) bool {
 	w := c.setUp(t)
 	const seed = 33
 	beside := c.paths > 1 && c.at > 30 // there is another path when it happens
@@ -199,6 +209,9 @@ func (c checksumCase) runChanged(t *testing.T) {
 
 	st := ours.conn.Stats()
 	if oursReceives && st.DataCsumErr == 0 || !oursReceives && st.MPFailRx == 0 {
+		if beside && !last && receiver.Received == c.size && receiver.ReceivedSum == RandomSum(seed, c.size) {
+			return false
+		}
 		t.Errorf("nobody noticed: %d checksums failed here, %d MP_FAIL received", st.DataCsumErr, st.MPFailRx)
 	}
 	if beside {
@@ -206,7 +219,7 @@ func (c checksumCase) runChanged(t *testing.T) {
 		if atClient.Err != nil || atServer.Err != nil || st.Fallback != mptcp.NoFallback {
 			t.Errorf("client: %v, server: %v, fallback %d", atClient.Err, atServer.Err, st.Fallback)
 		}
-		return
+		return true
 	}
 	// One clear error here; the kernel's is that of a reset connection.
 	var altered *mptcp.AlteredError
@@ -220,6 +233,7 @@ func (c checksumCase) runChanged(t *testing.T) {
 	if receiver.Err == nil {
 		t.Errorf("the receiver has no error and %d octets of %d", receiver.Received, c.size)
 	}
+	return true
 }
 
 // The same on the only path, with TakeAltered: MP_FAIL and infinite mapping, as

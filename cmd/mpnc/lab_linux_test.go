@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mpnc/mpnc/internal/control"
 	"github.com/mpnc/mpnc/testenv"
 )
 
@@ -246,6 +247,54 @@ func TestLabPeerNeverCloses(t *testing.T) {
 	c.fails(exitIdle, "nothing moved for 1s")
 	if got := <-read; got != "hello <nil>" {
 		t.Errorf("the peer saw %q", got)
+	}
+}
+
+// It hears of our end, though that is lost for longer than we wait for the
+// peer's.
+func TestLabEndIsLost(t *testing.T) {
+	for _, multipath := range []bool{false, true} {
+		t.Run(fmt.Sprintf("multipath=%v", multipath), func(t *testing.T) {
+			t.Parallel() // they wait
+			lab := newLab(t, func(c *testenv.LabConfig) { c.Links = c.Links[:1] })
+			at := netip.AddrPortFrom(lab.Server.Addr(wifi, 4), 4000)
+			var ln net.Listener
+			err := lab.Server.Do(func() (err error) {
+				lc := net.ListenConfig{}
+				lc.SetMultipathTCP(multipath)
+				ln, err = lc.Listen(t.Context(), "tcp", at.String())
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer ln.Close()
+			class := newLabClass(t, lab.Client)
+			c := class.ready(at.Addr().String(), "4000").begin()
+			peer, err := ln.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer peer.Close()
+			peer.SetDeadline(time.Now().Add(patience))
+			fmt.Fprint(c.in, "hello")
+			if _, err := io.ReadFull(peer, make([]byte, len("hello"))); err != nil {
+				t.Fatal(err)
+			}
+			class.sees(c, "acknowledgment", func(r control.Report) bool { return len(r.Conns) == 1 && r.Conns[0].SendQ == 0 })
+			if err := lab.SetSilent(wifi, testenv.BothWays, true); err != nil {
+				t.Fatal(err)
+			}
+			c.Process.Signal(syscall.SIGTERM)
+			time.Sleep(peerPatience + time.Second)
+			if err := lab.SetSilent(wifi, testenv.BothWays, false); err != nil {
+				t.Fatal(err)
+			}
+			if n, err := peer.Read(make([]byte, 1)); err != io.EOF {
+				t.Errorf("the peer read %d octets, %v, and no end", n, err)
+			}
+			c.fails(exitSignal+int(syscall.SIGTERM), "stopped by signal")
+		})
 	}
 }
 

@@ -200,6 +200,8 @@ const (
 	// peerPatience is how long shutdown waits for the end of a peer that has
 	// acknowledged everything.
 	peerPatience = 2 * time.Second
+	// endPatience is the same for one that has not acknowledged our end.
+	endPatience = 10 * time.Second
 	// deliveryPeriod is how often it looks whether it has.
 	deliveryPeriod = 50 * time.Millisecond
 )
@@ -241,7 +243,7 @@ func (t *own) finish(ctx context.Context) error {
 			since = time.Time{}
 		case since.IsZero():
 			since = time.Now()
-		case time.Since(since) > peerPatience:
+		case time.Since(since) > endPatience, t.endsHeard() && time.Since(since) > peerPatience:
 			giveUp()
 			<-done
 			return t.lost()
@@ -259,6 +261,16 @@ func (t *own) delivered() bool {
 		}
 	}
 	return true
+}
+
+// endsHeard reports whether the peers have acknowledged our ends, too: a peer
+// that has not would take it for a reset if we left now.
+func (t *own) endsHeard() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return !slices.ContainsFunc(t.conns, func(c *mptcp.Conn) bool {
+		return slices.Contains([]string{"FIN-WAIT-1", "CLOSING", "LAST-ACK"}, c.Info().State.String())
+	})
 }
 
 // acked reports whether nothing of a connection is on its way any more: it was
