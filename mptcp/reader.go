@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"runtime"
 
 	"github.com/mpnc/mpnc/internal/wire"
 	"github.com/mpnc/mpnc/mptcp/engine"
@@ -21,12 +22,17 @@ type reader struct {
 	ch    *chores
 
 	share share
+	woke  bool // somebody who waits for data
 
 	// The run of packets to one connection, which is locked meanwhile.
 	conn  *Conn
 	tuple wire.Tuple
 	now   Time
 }
+
+// shortBatch is how many octets are few: whoever waited for them has his turn on
+// this processor before it is asked for more, for his answer is what comes next.
+const shortBatch = 4096
 
 func newReader(s *Stack, d *device) *reader {
 	return &reader{stack: s, dev: d, batch: wire.NewBatch(slabSize), share: share{holds: d.Caps().Holds}}
@@ -53,6 +59,10 @@ func (r *reader) loop() {
 		r.stack.stats.rx.octets.Add(uint64(octets))
 		r.ch.finish()
 		poison(r.batch)
+		if r.woke && octets < shortBatch {
+			runtime.Gosched()
+		}
+		r.woke = false
 	}
 }
 
@@ -154,6 +164,7 @@ func (r *reader) endRun() {
 		r.shareOut(c)
 		if c.rwaits > 0 {
 			c.core.DeferAcks(c.at(r.now))
+			r.woke = true
 		}
 		c.poll(r.now, nil, r.ch)
 		c.mu.Unlock()

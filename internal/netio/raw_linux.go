@@ -44,6 +44,9 @@ type Raw struct {
 	wait   readiness
 	filler func(uintptr) bool // fill, made once
 	host   host
+	// The socket that packets came from last, and how often they did in a row.
+	hot      *rxSocket
+	hotReads int
 
 	portMu sync.Mutex
 	ports  map[int]*port
