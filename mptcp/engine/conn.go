@@ -117,6 +117,7 @@ type Conn struct {
 	closeAt   mono.Time         // and when it does again
 	wasReady  bool              // the first handshake was finished
 	appClosed bool              // the application closed both directions
+	lender    bool              // a reader waits and lends his memory
 	news      news
 	gone      bool
 	flushed   bool // a path exchanged FINs and has ended
