@@ -17,6 +17,8 @@ const (
 	// leastAhead is how much the application may write ahead of what is sent,
 	// where the congestion windows are small: some wake-ups' worth.
 	leastAhead = 128 << 10
+	// mostAhead is what a writer is ahead however large the windows are.
+	mostAhead = 1 << 20
 	// leastShare is a window that connections have however many they are: some
 	// initial congestion windows, and enough for trains.
 	leastShare = 64 << 10
@@ -35,7 +37,7 @@ func (c *Conn) ahead() int {
 	if c.mode == multipath {
 		n = min(n, c.tx.edge.Sub(c.snd.Una())) // where the peer's window is what bounds a flight
 	}
-	return max(n, leastAhead)
+	return min(max(n, leastAhead), mostAhead)
 }
 
 // room is how many octets the application may write.
