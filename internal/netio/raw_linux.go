@@ -96,9 +96,11 @@ func NewRaw(cfg RawConfig) (*Raw, error) {
 // open opens whatever lives as long as the device, in the calling thread's
 // namespace.
 func (r *Raw) open() (err error) {
+	shutProgram() // while we have privileges
 	if err := r.openReceivers(); err != nil {
 		return err
 	}
+	r.ns.name(r.rx[0].fd)
 	if r.rt, err = rtnl.Open(); err != nil {
 		return err
 	}
