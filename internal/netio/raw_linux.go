@@ -40,6 +40,7 @@ type Raw struct {
 	wide   atomic.Bool // the filters let in pairs that are not held any more
 
 	foreign int // packets let in for pairs not held, since narrow; the reader's
+
 	readMu sync.Mutex // held by Read
 	rx     []*rxSocket
 	wait   readiness
