@@ -224,7 +224,7 @@ func (s *Stack) open(now Time, t wire.Tuple, g *guard, link, mtu int, bound bool
 	c.hold(t, g)
 	s.conns[c] = struct{}{}
 	s.stats.dialed.Add(1)
-	c.wantLocals() // should the address go while the handshake runs
+	c.wantLocals(now) // should the address go while the handshake runs
 	return c, nil
 }
 

@@ -83,7 +83,7 @@ func (c *Conn) carryOut(now Time, ev engine.EndpointEvent, ch *chores) {
 	case engine.Unregister:
 		c.uncover(ev.Tuple, ch)
 	case engine.Ready:
-		c.wantLocals()
+		c.wantLocals(now)
 		c.ready(now)
 	case engine.WantPath:
 		s.worker.add(job{conn: c, kind: jobPath, want: ev})
@@ -91,7 +91,7 @@ func (c *Conn) carryOut(now Time, ev engine.EndpointEvent, ch *chores) {
 		s.worker.add(job{conn: c, kind: jobLane, lane: ev})
 	case engine.PeerAddress:
 		if c.learn(ev.Addr) {
-			c.wantLocals()
+			c.wantLocals(now)
 		}
 	case engine.PathUp:
 		c.note(ch, PathEvent{Kind: PathUp, Path: ev.Info})

@@ -15,16 +15,15 @@ type flush struct {
 	mu      sync.Mutex // leaf
 	pending int
 	done    chan struct{} // closed when none is left; nil before Shutdown
-	rto     time.Duration // longest of those that were flushed
-	any     bool
+	rto     time.Duration // longest of those that still have to answer; 0: none has
 }
 
 // Shutdown ends the stack gracefully, as a process must before it exits: in
 // user space nothing lingers in the background. Listeners are closed, and
 // connections as Close would; then it waits until everything written has been
-// acknowledged, and every subflow has exchanged FINs; then two retransmission
-// timeouts, at least 200 ms, for FINs that the peer repeats; then it closes
-// the stack. If ctx is done first, what is left is aborted and ctx's error
+// acknowledged, and every subflow has exchanged FINs; then, where a peer may not
+// have heard our last word, two retransmission timeouts, at least 200 ms, for FINs
+// that it repeats; then it closes the stack. If ctx is done first, what is left is aborted and ctx's error
 // returned.
 func (s *Stack) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
@@ -73,7 +72,6 @@ func (f *flush) add() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.pending++
-	f.any = true
 }
 
 func (f *flush) finish(rto time.Duration) {
@@ -93,7 +91,7 @@ func (f *flush) finish(rto time.Duration) {
 func (f *flush) linger() time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !f.any {
+	if f.rto == 0 {
 		return 0
 	}
 	return max(2*f.rto, lastAck)
@@ -118,6 +116,10 @@ func (c *Conn) startFlush() {
 func (c *Conn) pollFlushed() {
 	if c.flushing && (c.ended || c.core.Flushed() || c.core.Done()) {
 		c.flushing = false
-		c.stack.flush.finish(c.core.RTO())
+		rto := time.Duration(0)
+		if c.core.Lingers() {
+			rto = c.core.RTO()
+		}
+		c.stack.flush.finish(rto)
 	}
 }

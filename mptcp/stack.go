@@ -45,7 +45,8 @@ type Stack struct {
 	conns     map[*Conn]struct{}
 	listeners map[netip.AddrPort]*Listener
 	guards    map[guardKey]*guard
-	closing   bool // Shutdown or Close: nothing new
+	locals    knownLocals // what the worker found out last
+	closing   bool        // Shutdown or Close: nothing new
 	closed    bool
 
 	flush flush // of Shutdown

@@ -89,6 +89,51 @@ func TestShutdownAnswersRepeatedFIN(t *testing.T) {
 	})
 }
 
+// Nobody waits for a FIN that cannot matter: with plain TCP only who has
+// answered the last one does, and with Multipath TCP nobody, once the peer has
+// acknowledged a FIN that told it that all has arrived.
+func TestShutdownLingers(t *testing.T) {
+	const trip, linger = 10 * time.Millisecond, 400 * time.Millisecond
+	for _, c := range []struct {
+		name           string
+		tcp            bool
+		client, server time.Duration
+	}{
+		{"plain TCP", true, linger, 0},
+		{"Multipath TCP", false, 0, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			set := setup{client: Config{TCPOnly: c.tcp}, pipe: netio.PipeConfig{Delay: trip / 2}}
+			bubble(t, set, func(t *testing.T, p *pair) {
+				conn, s := p.conns()
+				write(t, conn, "bye")
+				expect(t, s, "bye")
+				server := make(chan time.Duration)
+				go func() {
+					expectEOF(t, s)
+					server <- shutdown(t, p.server)
+				}()
+				client := shutdown(t, p.client)
+				for who, took := range map[string][2]time.Duration{"client": {client, c.client}, "server": {<-server, c.server}} {
+					if took[0] < took[1] || took[0] > took[1]+10*trip {
+						t.Errorf("the %s took %v, want %v and some round trips of %v", who, took[0], took[1], trip)
+					}
+				}
+			})
+		})
+	}
+}
+
+// shutdown returns how long it takes.
+func shutdown(t *testing.T, s *Stack) time.Duration {
+	t.Helper()
+	start := time.Now()
+	if err := s.Shutdown(context.Background()); err != nil {
+		t.Errorf("Shutdown: %v", err)
+	}
+	return time.Since(start)
+}
+
 // A context that ends aborts what is left.
 func TestShutdownContext(t *testing.T) {
 	bubble(t, setup{}, func(t *testing.T, p *pair) {

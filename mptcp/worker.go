@@ -1,6 +1,7 @@
 package mptcp
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -91,13 +92,14 @@ func (s *Stack) work() {
 }
 
 func (s *Stack) doJobs() {
-	known := make(map[netip.Addr][]pathmgr.Local)
+	known := make(knownLocals)
 	for _, j := range s.worker.take() {
 		switch j.kind {
 		case jobPath:
 			s.openPath(j.conn, j.want)
 		case jobLocals:
 			j.conn.tellLocals(s.localsTowards(j.conn, known))
+			s.remember(known)
 		case jobLane:
 			s.findLane(j.conn, j.lane)
 		case jobLanes:
@@ -164,7 +166,10 @@ func (s *Stack) localsChanged() {
 		p.trim()
 	}
 	s.mtus.Clear()
-	known := make(map[netip.Addr][]pathmgr.Local)
+	s.mu.Lock()
+	s.locals = nil
+	s.mu.Unlock()
+	known := make(knownLocals)
 	for _, c := range s.snapshot() {
 		c.tellLocals(s.localsTowards(c, known))
 	}
@@ -183,25 +188,31 @@ func (c *Conn) learn(a netip.Addr) bool {
 	return true
 }
 
-// wantLocals has the connection told of this host's addresses.
-func (c *Conn) wantLocals() {
-	if c.stack.cfg.Monitor != nil {
-		c.stack.worker.add(job{conn: c, kind: jobLocals})
+// knownLocals are the addresses that can reach a peer's, by that.
+type knownLocals map[netip.Addr][]pathmgr.Local
+
+// maxKnown bounds what is remembered: beyond it is begun anew.
+const maxKnown = 1024
+
+// remember keeps what the worker found out, until something changes, for the
+// connections that come.
+func (s *Stack) remember(known knownLocals) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.locals == nil || len(s.locals) > maxKnown {
+		s.locals = make(knownLocals)
 	}
+	maps.Copy(s.locals, known)
 }
 
-// localsTowards returns the addresses that can reach the connection's peer:
-// first those that lead to its first address, then those that lead to others
-// that it advertised, which may be of another family.
-func (s *Stack) localsTowards(c *Conn, known map[netip.Addr][]pathmgr.Local) (all []pathmgr.Local) {
-	c.mu.Lock()
-	peers := slices.Clone(c.peers)
-	c.mu.Unlock()
+// towards returns the addresses that can reach a connection's peer: first those
+// that lead to its first address, then those that lead to others that it
+// advertised, which may be of another family. It is false if some are not known.
+func (known knownLocals) towards(peers []netip.Addr) (all []pathmgr.Local, ok bool) {
 	for _, remote := range peers {
 		locals, ok := known[remote]
 		if !ok {
-			locals = s.cfg.Monitor.Locals(remote)
-			known[remote] = locals
+			return nil, false
 		}
 		for _, l := range locals {
 			if !slices.ContainsFunc(all, same(l)) {
@@ -209,23 +220,59 @@ func (s *Stack) localsTowards(c *Conn, known map[netip.Addr][]pathmgr.Local) (al
 			}
 		}
 	}
+	return all, true
+}
+
+// wantLocals has the connection told of this host's addresses: at once, if they
+// are known. Stack.mu and c.mu are held, or nobody else knows c.
+func (c *Conn) wantLocals(now Time) {
+	s := c.stack
+	if s.cfg.Monitor == nil {
+		return
+	}
+	if locals, ok := s.locals.towards(c.peers); ok {
+		c.adoptLocals(now, locals)
+		return
+	}
+	s.worker.add(job{conn: c, kind: jobLocals})
+}
+
+// localsTowards finds out what is not known yet of the addresses that can reach
+// the connection's peer, and returns them.
+func (s *Stack) localsTowards(c *Conn, known knownLocals) []pathmgr.Local {
+	c.mu.Lock()
+	peers := slices.Clone(c.peers)
+	c.mu.Unlock()
+	for _, remote := range peers {
+		if _, ok := known[remote]; !ok {
+			known[remote] = s.cfg.Monitor.Locals(remote)
+		}
+	}
+	all, _ := known.towards(peers)
 	return all
 }
 
-// tellLocals tells the core how this host's addresses differ from what it was
-// told before: those that went first, so that their paths are quiet when new
-// ones come.
+// tellLocals tells the connection of this host's addresses.
 func (c *Conn) tellLocals(locals []pathmgr.Local) {
 	ch := c.stack.chores()
 	defer ch.finish()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	now := c.stack.now()
+	if c.adoptLocals(now, locals) {
+		c.poll(now, nil, ch)
+	}
+}
+
+// adoptLocals tells the core how this host's addresses differ from what it was
+// told before: those that went first, so that their paths are quiet when new
+// ones come. It reports whether they do. c.mu is held, or nobody else knows c.
+func (c *Conn) adoptLocals(now Time, locals []pathmgr.Local) bool {
 	if c.ended || slices.Equal(c.locals, locals) {
-		return
+		return false
 	}
 	before := c.locals
 	c.locals = locals
-	now := c.stack.now()
 	for _, l := range before {
 		if !slices.ContainsFunc(locals, same(l)) {
 			c.core.HandleLocal(now, pathmgr.LocalDown{Local: l})
@@ -237,7 +284,7 @@ func (c *Conn) tellLocals(locals []pathmgr.Local) {
 		}
 	}
 	c.core.HandleLocal(now, pathmgr.RouteChanged{})
-	c.poll(now, nil, ch)
+	return true
 }
 
 // same reports whether a Local is l: the same address on the same link.

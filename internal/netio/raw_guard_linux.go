@@ -36,16 +36,13 @@ func (r *Raw) Bind(local netip.AddrPort, passive bool) (Guard, error) {
 		return nil, net.ErrClosed
 	}
 	defer r.life.RUnlock()
-	var g *guard
-	var err error
-	r.ns.do(func() {
-		local = netip.AddrPortFrom(zoned(local.Addr()), local.Port())
-		g, err = openGuard(local, passive)
-	})
+	if local.Addr().IsLinkLocalUnicast() {
+		r.ns.do(func() { local = netip.AddrPortFrom(zoned(local.Addr()), local.Port()) })
+	}
+	g, err := r.openGuard(local, passive)
 	if err != nil {
 		return nil, err
 	}
-	g.r = r
 	r.checkDiag(netip.AddrPortFrom(local.Addr(), g.local.Port()))
 	if err := r.hold(g); err != nil {
 		unix.Close(g.fd)
@@ -68,21 +65,21 @@ var makeSilent = silence
 
 // openGuard makes the guard's socket. Silence comes before bind, so that there
 // is no moment in which the kernel would answer.
-func openGuard(local netip.AddrPort, passive bool) (*guard, error) {
+func (r *Raw) openGuard(local netip.AddrPort, passive bool) (*guard, error) {
 	addr := local.Addr()
 	family := unix.AF_INET6
 	if addr.Is4() {
 		family = unix.AF_INET
 	}
-	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.IPPROTO_TCP)
+	fd, err := r.ns.socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.IPPROTO_TCP)
 	if err == unix.EAFNOSUPPORT && addr == netip.IPv6Unspecified() {
 		// A host without IPv6: all addresses are those of IPv4.
-		return openGuard(netip.AddrPortFrom(netip.IPv4Unspecified(), local.Port()), passive)
+		return r.openGuard(netip.AddrPortFrom(netip.IPv4Unspecified(), local.Port()), passive)
 	}
 	if err != nil {
 		return nil, os.NewSyscallError("socket", err)
 	}
-	g := &guard{fd: fd}
+	g := &guard{r: r, fd: fd}
 	if err := g.listen(local, passive); err != nil {
 		unix.Close(fd)
 		return nil, err

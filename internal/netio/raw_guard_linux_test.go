@@ -14,9 +14,19 @@ import (
 
 // silentWays runs a test with every way to keep the kernel silent.
 func silentWays(t *testing.T, test func(t *testing.T)) {
+	defer func() { makeSilent = silence }()
+	makeSilent = func(fd int, _ netip.Addr) error {
+		if !attachShut(fd) {
+			return errors.New("no program")
+		}
+		return nil
+	}
+	if shutProgram() >= 0 { // not in a user namespace
+		t.Run("program", test)
+	}
+	makeSilent = silenceAnew
 	t.Run("filter", test)
 	makeSilent = requireSignature
-	defer func() { makeSilent = silence }()
 	t.Run("signature", test)
 }
 

@@ -15,6 +15,10 @@ const maxExact = 64
 // connection. After that it bounds the ports, which seldom needs a change.
 const maxChanges = 16
 
+// foreignShare: to make the filters fit is to look at all pairs that are held, so
+// it waits for a packet that is not ours for each so many of them.
+const foreignShare = 16
+
 const maxPort = 65535
 
 // held is the set of address and port pairs whose guards we hold. An
@@ -69,6 +73,12 @@ func (h *held) remove(p netip.AddrPort) {
 	if within(p, true) {
 		h.v6.n--
 	}
+}
+
+func (h *held) len() int {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return len(h.pairs)
 }
 
 // bound takes the ranges of ports anew, of what is held now.

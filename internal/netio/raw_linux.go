@@ -39,6 +39,8 @@ type Raw struct {
 	held   held
 	wide   atomic.Bool // the filters let in pairs that are not held any more
 
+	foreign int // packets let in for pairs not held, since narrow; the reader's
+
 	readMu sync.Mutex // held by Read
 	rx     []*rxSocket
 	wait   readiness
@@ -101,9 +103,11 @@ func NewRaw(cfg RawConfig) (*Raw, error) {
 // open opens whatever lives as long as the device, in the calling thread's
 // namespace.
 func (r *Raw) open() (err error) {
+	shutProgram() // while we have privileges
 	if err := r.openReceivers(); err != nil {
 		return err
 	}
+	r.ns.name(r.rx[0].fd)
 	if r.rt, err = rtnl.Open(); err != nil {
 		return err
 	}

@@ -13,7 +13,8 @@ import (
 // another one does it keep a thread of its own there: going back later would
 // take a privilege that the process may have given up by then.
 type namespace struct {
-	jobs chan func() // nil: the namespace of the process
+	jobs   chan func() // nil: the namespace of the process
+	cookie uint64      // the kernel's name for it; 0: it has none
 }
 
 // currentNamespace is the namespace of the calling thread.
@@ -86,6 +87,31 @@ func (n *namespace) do(f func()) {
 		n.jobs <- job
 	}
 	<-done
+}
+
+// name has fd, a socket that was made in the namespace, tell its name. Kernels
+// before Linux 5.14 have none.
+func (n *namespace) name(fd int) { n.cookie = cookie(fd) }
+
+func cookie(fd int) uint64 {
+	c, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
+	if err != nil {
+		return 0
+	}
+	return c
+}
+
+// socket makes a socket in the namespace: on the calling thread, which is mostly in
+// the right one, and only if it turns out not to be on another.
+func (n *namespace) socket(family, kind, proto int) (fd int, err error) {
+	if n.cookie != 0 {
+		if fd, err = unix.Socket(family, kind, proto); err != nil || cookie(fd) == n.cookie {
+			return fd, err
+		}
+		unix.Close(fd)
+	}
+	n.do(func() { fd, err = unix.Socket(family, kind, proto) })
+	return fd, err
 }
 
 // close ends the kept thread. do must not be called any more.

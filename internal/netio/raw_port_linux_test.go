@@ -18,8 +18,9 @@ func TestT31_PortsAreDrawnAtRandom(t *testing.T) {
 	)
 	taken := make(map[uint16]bool)
 	var ports []int
+	r := &Raw{ns: new(namespace)}
 	for i := range draws {
-		g, err := openGuard(netip.MustParseAddrPort("127.0.0.1:0"), false)
+		g, err := r.openGuard(netip.MustParseAddrPort("127.0.0.1:0"), false)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -360,7 +360,8 @@ func (r *Raw) deliver(s *rxSocket, b *wire.Batch) {
 		return
 	case !r.held.has(v.ours()):
 		r.stats.rxForeign.Add(1)
-		if r.wide.Load() {
+		if r.foreign++; r.wide.Load() && r.foreign > r.held.len()/foreignShare {
+			r.foreign = 0
 			r.narrow()
 		}
 		return

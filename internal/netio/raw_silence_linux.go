@@ -17,6 +17,14 @@ import (
 // signatures (RFC 2385) silently drops what has none, from the first SYN on,
 // and nobody knows the key.
 func silence(fd int, addr netip.Addr) error {
+	if attachShut(fd) {
+		return nil
+	}
+	return silenceAnew(fd, addr)
+}
+
+// silenceAnew is silence without a program that was loaded before.
+func silenceAnew(fd int, addr netip.Addr) error {
 	err := attach(fd, []unix.SockFilter{ret(0)})
 	if err == nil || !errors.Is(err, unix.EPERM) {
 		return err

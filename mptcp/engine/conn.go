@@ -121,11 +121,14 @@ type Conn struct {
 	news      news
 	gone      bool
 	flushed   bool // a path exchanged FINs and has ended
-	hold      time.Duration
-	share     int // octets that the device can hold of what the peer sends; 0: no bound
-	fast      fastOpen
-	busy      bool // the stream was used since tIdle was set
-	stats     Stats
+	// understood: a FIN was acknowledged that told the peer that all of its stream
+	// has arrived.
+	understood bool
+	hold       time.Duration
+	share      int // octets that the device can hold of what the peer sends; 0: no bound
+	fast       fastOpen
+	busy       bool // the stream was used since tIdle was set
+	stats      Stats
 }
 
 // sendState is our direction of the stream.
@@ -500,6 +503,24 @@ func (c *Conn) Flushed() bool {
 	}
 	// A dead path is not waited for, but one has to have told the peer.
 	return waiting == 0 && (through || c.flushed)
+}
+
+// Lingers reports whether a connection that is flushed still has to answer: the
+// peer may not have heard our last ACK, and take its repeated FIN's reset for the
+// loss of what it wrote. With Multipath TCP that is of no meaning once it knows,
+// from the acknowledgment in our FIN, that the connection is closed
+// (RFC 8684, Section 3.3.3); with TCP only who is in TIME-WAIT has said the last
+// word.
+func (c *Conn) Lingers() bool {
+	if c.err != nil || c.mode == multipath {
+		return !c.understood
+	}
+	for _, p := range c.paths {
+		if p.sf.State() == subflow.StateTimeWait {
+			return true
+		}
+	}
+	return false
 }
 
 // RTO returns the largest retransmission timeout of the live paths, 200 ms at

@@ -78,6 +78,7 @@ func (c *Conn) closePaths(now mono.Time) {
 // must not keep the subflow for ever.
 func (p *path) close(now mono.Time) {
 	p.closing = true
+	p.lastWord = p.c.settled()
 	p.downReason = pathmgr.Closed
 	p.sf.CloseWrite()
 	if p.patience == mono.Never {

@@ -42,6 +42,7 @@ type path struct {
 	gone       bool // its local address or link is gone: muted
 	leaving    bool // the peer withdrew its address; see patience
 	closing    bool // a FIN was seen or asked for
+	lastWord   bool // our FIN acknowledges all that the peer has to say, its DATA_FIN too
 
 	patience mono.Time // a leaving path without a word by then, or a closing one without a FIN, ends
 	doubt    mono.Time // a leaving path is asked then: words before it may have been under way
@@ -180,8 +181,9 @@ func (p *path) handle(now mono.Time, s *wire.Segment) {
 	if acc.Events.Has(subflow.FinReceived) {
 		p.onFIN(now, s)
 	}
-	if acc.Events.Has(subflow.FinAcked) && c.mode == plain {
-		c.tx.finAcked = true
+	if acc.Events.Has(subflow.FinAcked) {
+		c.tx.finAcked = c.tx.finAcked || c.mode == plain
+		c.understood = c.understood || p.lastWord
 	}
 }
 
