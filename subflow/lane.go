@@ -17,14 +17,20 @@ import (
 // host by a translated address answers so to a train that was not translated, to
 // each of its segments.
 //
-// Whatever is one segment only leaves the ordinary way, and so do the tail loss
-// probe, which is the highest segment sent, and one segment after each laneTrains
-// trains. A firewall on this host that tracks connections takes acknowledgments
+// Whatever is one segment only leaves the ordinary way, and so do the last one that
+// there is to send, the tail loss probe, which is the highest segment sent, and one
+// segment after each laneTrains trains or a quarter of the peer's window. A firewall on this host that tracks connections takes acknowledgments
 // of what it did not see leave for invalid; it sees the highest segment, and lets
 // the acknowledgment of everything in. So the highest segment is also sent again
 // when the retransmission timer fires: the first one would be answered with an
 // acknowledgment of all the rest. Where it is only such probes that are answered,
 // the lane is of no use.
+//
+// Such a firewall knows the peer's window from acknowledgments that it took for
+// valid, and what we send beyond that is invalid, too: once all is, nothing will
+// get in ever again, and that may be long before a rule is loaded that drops it. So
+// its view is kept here (plain, edge), and nothing is sent from where the next
+// segment could not be seen: at worst new data waits for an acknowledgment.
 const (
 	laneTrains   = 64 // after so many one segment leaves the ordinary way
 	laneProbes   = 3  // only the probe was answered, so often in a row: no lane any more
@@ -48,7 +54,8 @@ type lane struct {
 	from     seq.Offset // of the train on probation
 	arrived  bool       // some of that, before it left another way
 	end      seq.Offset // of the newest train
-	plain    seq.Offset // end of what left the ordinary way last
+	plain    seq.Offset // end of what left the ordinary way
+	edge     seq.Offset // right edge of the peer's window, by acknowledgments of no more than that
 	next     seq.Offset // no train is tried before this is acknowledged
 	trains   int        // since a segment left the ordinary way
 	probed   bool       // a tail loss probe left, and nothing new was acknowledged since
@@ -84,19 +91,38 @@ func (s *Subflow) TrainLimit(b *wire.Batch) int {
 		return b.MaxTrain
 	case l.state == laneTried || l.state == laneLost || l.trains >= laneTrains:
 		return 0
+	case l.trains > 0 && dist(s.snd.nxt, l.plain) > s.snd.wnd/4:
+		return 0
 	case l.state == laneShut && (before(s.snd.una, l.next) || s.rec.mode != open):
 		return 0
 	}
-	return min(l.limit, b.MaxTrain)
+	return min(l.limit, b.MaxTrain, dist(l.edge, s.snd.nxt)-s.MSS())
 }
 
-// waits reports whether new data waits for the answer to the train on probation.
-func (l *lane) waits() bool { return l.state == laneTried }
+// laneWaits reports whether new data waits: for the answer to the train on
+// probation, or for an acknowledgment that a firewall of this host takes for valid.
+// One will come, because whatever is outstanding left the ordinary way at its end.
+func (s *Subflow) laneWaits() bool {
+	l := &s.lane
+	return l.state == laneTried ||
+		l.state == laneOpen && s.snd.recs.len() > 0 && before(l.edge, s.snd.nxt+seq.Offset(s.MSS()))
+}
+
+// onWindow notes what an acknowledgment says of the peer's window. While no train
+// has left, all are valid.
+func (l *lane) onWindow(ack seq.Offset, wnd int) {
+	if l.end == 0 || !after(ack, l.plain) {
+		l.edge = later(l.edge, ack+seq.Offset(wnd))
+	}
+}
 
 // sent notes that a packet with payload from from to end left at now.
 func (l *lane) sent(now mono.Time, from, end seq.Offset, train bool, rto time.Duration) {
 	if !train {
-		l.plain, l.trains = later(l.plain, end), 0
+		if l.end == 0 || !after(from, l.edge) {
+			l.plain = later(l.plain, min(end, l.edge))
+		}
+		l.trains = 0
 		return
 	}
 	l.trains++
