@@ -75,7 +75,7 @@ func (s *Subflow) acknowledged(now mono.Time, st *ackState, duplicate bool, acc 
 		s.sizeProbeSettled(now)
 		s.probes = 0
 		s.retries, s.expired = 0, false
-		s.lane.onAck(s.snd.una, s.snd.nxt)
+		s.lane.onAck(s.snd.una, s.snd.nxt, st)
 	}
 	s.rate.update(st, s.rtt.minimum())
 	s.tlpOnAck(now, st, duplicate)

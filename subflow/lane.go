@@ -46,6 +46,14 @@ const (
 	laneLost // for good
 )
 
+type probeKind uint8
+
+const (
+	noProbe  probeKind = iota
+	newProbe           // of new data
+	oldProbe           // the last segment again
+)
+
 // lane is what a subflow knows of its fast lane.
 type lane struct {
 	limit    int    // octets of payload that a train may have; 0: there is none
@@ -58,7 +66,8 @@ type lane struct {
 	edge     seq.Offset // right edge of the peer's window, by acknowledgments of no more than that
 	next     seq.Offset // no train is tried before this is acknowledged
 	trains   int        // since a segment left the ordinary way
-	probed   bool       // a tail loss probe left, and nothing new was acknowledged since
+	probe    probeKind  // the tail loss probe that left since something new was acknowledged
+	probeEnd seq.Offset // of its segment
 	probes   int        // those in a row that alone were answered
 	failures int        // in a row
 	show     bool       // the highest segment is to leave the ordinary way
@@ -128,7 +137,7 @@ func (l *lane) sent(now mono.Time, from, end seq.Offset, train bool, rto time.Du
 	l.trains++
 	l.end = later(l.end, end)
 	if l.state == laneShut {
-		l.state, l.from, l.arrived, l.probed = laneTried, from, false, false
+		l.state, l.from, l.arrived, l.probe = laneTried, from, false, noProbe
 		l.deaf = now.Add(rto)
 	}
 }
@@ -140,12 +149,33 @@ func (l *lane) delivered(off seq.Offset, tries uint16) {
 	}
 }
 
+// probed notes that a tail loss probe has left, the last segment up to end.
+func (l *lane) probed(end seq.Offset, again bool) {
+	if l.probe, l.probeEnd = newProbe, end; again {
+		l.probe = oldProbe
+	}
+}
+
+// byProbe reports whether an acknowledgment of everything before una, which moved
+// it there, answers the probe alone: whatever the probe was sent for had arrived,
+// and the acknowledgment of that did not come. One that came too late for the probe
+// not to be sent says nothing of it.
+func (l *lane) byProbe(una seq.Offset, st *ackState) bool {
+	switch l.probe {
+	case oldProbe:
+		return st.hasDSACK && st.dsack.To == l.probeEnd
+	case newProbe:
+		return una == l.probeEnd
+	}
+	return false
+}
+
 // onAck draws conclusions from an acknowledgment that moved SND.UNA.
-func (l *lane) onAck(una, nxt seq.Offset) {
-	probed := l.probed
-	l.probed, l.show = false, false
+func (l *lane) onAck(una, nxt seq.Offset, st *ackState) {
+	byProbe := l.byProbe(una, st)
+	l.probe, l.show = noProbe, false
 	switch {
-	case l.state == laneTried && probed:
+	case l.state == laneTried && byProbe:
 		l.fail(nxt)
 	case l.state == laneTried && before(una, l.end):
 	case l.state == laneTried && l.arrived:
@@ -153,7 +183,7 @@ func (l *lane) onAck(una, nxt seq.Offset) {
 	case l.state == laneTried:
 		l.fail(nxt) // it was sent again, and that is what arrived
 	case l.state != laneOpen:
-	case probed:
+	case byProbe:
 		if l.probes++; l.probes == laneProbes {
 			l.state = laneLost
 		}

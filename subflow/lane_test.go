@@ -388,6 +388,29 @@ func TestLaneProbesExcused(t *testing.T) {
 	}
 }
 
+// A probe that was too hasty says nothing of the lane: the acknowledgment that it
+// was sent for comes after all, and before its own.
+func TestLaneHastyProbes(t *testing.T) {
+	b := connect(t, Config{}, pkt{mss: 1012, sackOK: true, ts: true, ws: 1 + 10})
+	b.write(500) // this tells a firewall of the window behind that of the SYN
+	b.expectData(1, 500)
+	b.advance(ms)
+	b.ack(501)
+	b.giveLane()
+	at := 501
+	for range 3 * laneProbes {
+		b.write(5000)
+		b.expectTrain(at, 5000)
+		b.advance(2 * b.sf.SRTT())
+		b.expectData(at+4000, 1000)
+		at += 5000
+		b.ack(at)
+		b.expectLane(laneOpen)
+		b.ackProbe(at)
+		b.expectLane(laneOpen)
+	}
+}
+
 // A train on probation that only a probe was answered to has failed; the lane is
 // tried again once all is acknowledged, and after three failures no more.
 func TestLaneProbationFails(t *testing.T) {
@@ -468,7 +491,7 @@ func TestLaneResetAfterProbe(t *testing.T) {
 	b.expectTrain(1, 5000)
 	b.advance(2 * b.sf.SRTT())
 	b.expectData(4001, 1000)
-	b.ack(5001)
+	b.ackProbe(5001)
 	b.expectLane(laneShut)
 	b.send(pkt{f: fR, seq: 1})
 	b.expectState(StateEstablished)
