@@ -158,6 +158,7 @@ func (s *Subflow) setWindow(now mono.Time, wnd int, off, ack seq.Offset) {
 		d.wndAt = now
 		s.probes = 0
 	}
+	s.lane.onWindow(ack, wnd)
 	d.wnd, d.wl1, d.wl2 = wnd, off, ack
 	d.edge = ack + seq.Offset(wnd)
 	d.maxWnd = max(d.maxWnd, wnd)

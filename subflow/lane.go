@@ -17,15 +17,21 @@ import (
 // host by a translated address answers so to a train that was not translated, to
 // each of its segments.
 //
-// Whatever is one segment only leaves the ordinary way, and so do the tail loss
-// probe, which is the highest segment sent, and one segment after each laneTrains
-// trains. A firewall on this host that tracks connections takes acknowledgments
-// of what it did not see leave for invalid; it sees the highest segment, and lets
-// the acknowledgment of everything in. So the highest segment is also sent again
-// when the retransmission timer fires: the first one would be answered with an
-// acknowledgment of all the rest. Where it is only such probes that are answered,
-// the lane is of no use, and is shut for longer each time that is found out anew.
-// A timeout shuts it, too, until the losses are repaired.
+// Whatever is one segment only leaves the ordinary way, and so do the last one that
+// there is to send, the tail loss probe, which is the highest segment sent, and one
+// segment after each laneTrains trains or a quarter of the peer's window. A firewall
+// on this host that tracks connections takes acknowledgments of what it did not see
+// leave for invalid; it sees the highest segment, and lets the acknowledgment of
+// everything in. So the highest segment is also sent again when the retransmission
+// timer fires: the first one would be answered with an acknowledgment of all the
+// rest. Where it is only such probes that are answered, the lane is of no use, and is
+// shut for longer each time that is found out anew. A timeout shuts it, too.
+//
+// Such a firewall knows the peer's window from acknowledgments that it took for
+// valid, and what we send beyond that is invalid, too: once all is, nothing will
+// get in ever again, and that may be long before a rule is loaded that drops it. So
+// its view is kept here (plain, edge), and nothing is sent from where the next
+// segment could not be seen: at worst new data waits for an acknowledgment.
 const (
 	laneTrains = 64 // after so many one segment leaves the ordinary way
 	laneProbes = 3  // only the probe was answered, so often in a row: the lane is shut
@@ -44,24 +50,34 @@ const (
 	laneLost // for good
 )
 
+type probeKind uint8
+
+const (
+	noProbe  probeKind = iota
+	newProbe           // of new data
+	oldProbe           // the last segment again
+)
+
 // lane is what a subflow knows of its fast lane.
 type lane struct {
-	limit   int    // octets of payload that a train may have; 0: there is none
-	via     uint64 // what tells it from others
-	state   laneState
-	from    seq.Offset // of the train on probation
-	arrived bool       // some of that, before it left another way
-	end     seq.Offset // of the newest train
-	plain   seq.Offset // end of what left the ordinary way last
-	trains  int        // since a segment left the ordinary way
-	probed  bool       // a tail loss probe left, and nothing new was acknowledged since
-	probes  int        // those in a row that alone were answered
-	good    int        // acknowledgments of trains since it was shut
-	next    seq.Offset // no train is tried before this is acknowledged,
-	until   mono.Time  // and not before that time
-	retry   time.Duration
-	show    bool      // the highest segment is to leave the ordinary way
-	deaf    mono.Time // until then a RST may be the answer to the train on probation
+	limit    int    // octets of payload that a train may have; 0: there is none
+	via      uint64 // what tells it from others
+	state    laneState
+	from     seq.Offset // of the train on probation
+	arrived  bool       // some of that, before it left another way
+	end      seq.Offset // of the newest train
+	plain    seq.Offset // end of what left the ordinary way
+	edge     seq.Offset // right edge of the peer's window, by acknowledgments of no more than that
+	next     seq.Offset // no train is tried before this is acknowledged,
+	until    mono.Time  // and not before that time
+	retry    time.Duration
+	trains   int        // since a segment left the ordinary way
+	probe    probeKind  // the tail loss probe that left since something new was acknowledged
+	probeEnd seq.Offset // of its segment
+	probes   int        // those in a row that alone were answered
+	good     int        // acknowledgments of trains since it was shut
+	show     bool       // the highest segment is to leave the ordinary way
+	deaf     mono.Time  // until then a RST may be the answer to the train on probation
 }
 
 // SetLane says that the path has a fast lane that takes trains of limit octets of
@@ -90,25 +106,44 @@ func (s *Subflow) TrainLimit(now mono.Time, b *wire.Batch) int {
 		return b.MaxTrain
 	case l.state == laneTried || l.state == laneLost || l.trains >= laneTrains:
 		return 0
+	case l.trains > 0 && dist(s.snd.nxt, l.plain) > s.snd.wnd/4:
+		return 0
 	case l.state == laneShut && (now < l.until || before(s.snd.una, l.next) || s.rec.mode != open):
 		return 0
 	}
-	return min(l.limit, b.MaxTrain)
+	return min(l.limit, b.MaxTrain, dist(l.edge, s.snd.nxt)-s.MSS())
 }
 
-// waits reports whether new data waits for the answer to the train on probation.
-func (l *lane) waits() bool { return l.state == laneTried }
+// laneWaits reports whether new data waits: for the answer to the train on
+// probation, or for an acknowledgment that a firewall of this host takes for valid.
+// One will come, because whatever is outstanding left the ordinary way at its end.
+func (s *Subflow) laneWaits() bool {
+	l := &s.lane
+	return l.state == laneTried ||
+		l.state == laneOpen && s.snd.recs.len() > 0 && before(l.edge, s.snd.nxt+seq.Offset(s.MSS()))
+}
+
+// onWindow notes what an acknowledgment says of the peer's window. While no train
+// has left, all are valid.
+func (l *lane) onWindow(ack seq.Offset, wnd int) {
+	if l.end == 0 || !after(ack, l.plain) {
+		l.edge = later(l.edge, ack+seq.Offset(wnd))
+	}
+}
 
 // sent notes that a packet with payload from from to end left at now.
 func (l *lane) sent(now mono.Time, from, end seq.Offset, train bool, rto time.Duration) {
 	if !train {
-		l.plain, l.trains = later(l.plain, end), 0
+		if l.end == 0 || !after(from, l.edge) {
+			l.plain = later(l.plain, min(end, l.edge))
+		}
+		l.trains = 0
 		return
 	}
 	l.trains++
 	l.end = later(l.end, end)
 	if l.state == laneShut {
-		l.state, l.from, l.arrived, l.probed = laneTried, from, false, false
+		l.state, l.from, l.arrived, l.probe = laneTried, from, false, noProbe
 		l.deaf = now.Add(rto)
 	}
 }
@@ -120,28 +155,46 @@ func (l *lane) delivered(off seq.Offset, tries uint16) {
 	}
 }
 
-// laneOnAck draws conclusions from an acknowledgment that moved SND.UNA, before
-// tlpOnAck does.
+// probed notes that a tail loss probe has left, the last segment up to end.
+func (l *lane) probed(end seq.Offset, again bool) {
+	if l.probe, l.probeEnd = newProbe, end; again {
+		l.probe = oldProbe
+	}
+}
+
+// byProbe reports whether an acknowledgment of everything before una, which moved
+// it there, answers the probe alone: whatever the probe was sent for had arrived,
+// and the acknowledgment of that did not come. One that came too late for the probe
+// not to be sent says nothing of it.
+func (l *lane) byProbe(una seq.Offset, st *ackState) bool {
+	switch l.probe {
+	case oldProbe:
+		return st.hasDSACK && st.dsack.To == l.probeEnd
+	case newProbe:
+		return una == l.probeEnd
+	}
+	return false
+}
+
+// laneOnAck draws conclusions from an acknowledgment that moved SND.UNA.
 func (s *Subflow) laneOnAck(now mono.Time, st *ackState) {
-	l := &s.lane
-	// The answer to the probe, and nothing before it: that to a repeated segment
-	// says that it came twice, and what was new is acknowledged with the rest.
-	alone := l.probed && s.tlp.out && !before(st.ack, s.tlp.end) && (!s.tlp.resent || st.hasDSACK)
-	l.probed, l.show = false, false
+	l, una := &s.lane, s.snd.una
+	byProbe := l.byProbe(una, st)
+	l.probe, l.show = noProbe, false
 	switch {
-	case l.state == laneTried && alone:
+	case l.state == laneTried && byProbe:
 		s.shutLane(now)
-	case l.state == laneTried && before(st.ack, l.end):
+	case l.state == laneTried && before(una, l.end):
 	case l.state == laneTried && l.arrived:
 		l.state, l.deaf, l.probes, l.good = laneOpen, 0, 0, 0
 	case l.state == laneTried:
 		s.shutLane(now) // it was sent again, and that is what arrived
 	case l.state != laneOpen:
-	case alone:
+	case byProbe:
 		if l.probes++; l.probes == laneProbes {
 			s.shutLane(now)
 		}
-	case st.ack != l.plain:
+	case una != l.plain:
 		l.probes = 0
 		if l.good++; l.good == laneGood {
 			l.retry = 0

@@ -82,7 +82,8 @@ func TestLaneProbation(t *testing.T) {
 	b.expectLane(laneTried)
 	b.ack(30_001)
 	b.expectLane(laneOpen)
-	b.expectTrain(30_001, 20_000)
+	b.expectData(30_001, 1000) // after so long a train for such a window: see TestLaneShowsItself
+	b.expectTrain(31_001, 19_000)
 	if n, _ := b.sf.Room(b.now); n == 0 {
 		t.Fatal("no room on the lane")
 	}
@@ -236,12 +237,16 @@ func TestT54_LaneProbeOfNewData(t *testing.T) {
 
 // After 64 trains one segment leaves the ordinary way.
 func TestLaneShowsItself(t *testing.T) {
-	b := laneOpened(t)
-	at, trains := 3001, 1
+	b := connect(t, Config{NoTimestamps: true}, pkt{mss: 1000, sackOK: true, ws: 1 + 10}).giveLane().openLane()
+	b.write(500) // this tells a firewall of the window behind that of the SYN
+	b.expectData(3001, 500)
+	b.advance(ms)
+	b.ack(3501)
+	at, trains := 3501, 0
 	for trains < 3*laneTrains {
 		b.write(2000)
 		if b.out[0].train == 0 {
-			if trains%laneTrains != 0 {
+			if trains == 0 || trains%laneTrains != 0 {
 				t.Fatalf("a segment after %d trains", trains)
 			}
 			b.expectData(at, 1000)
@@ -254,6 +259,85 @@ func TestLaneShowsItself(t *testing.T) {
 		at += 2000
 		b.advance(ms)
 		b.ack(at)
+	}
+}
+
+// So it does after a quarter of the peer's window: there has to be one that a
+// firewall takes for within the window it knows of.
+func TestLaneShowsItselfByWindow(t *testing.T) {
+	b := laneOpened(t)
+	shown, at := 0, 3001
+	for range 100 {
+		b.write(3000)
+		for _, p := range b.takeOut() {
+			if at = p.seq + p.n; p.train == 0 {
+				shown = at
+			}
+			b.advance(ms)
+			b.ack(at)
+		}
+		if at-shown > 65_535/4+3000 {
+			t.Fatalf("%d octets, and not one seen", at-shown)
+		}
+	}
+	if at != 303_001 {
+		t.Fatalf("something waits: %d", at)
+	}
+}
+
+// takeOut takes what was sent.
+func (b *bench) takeOut() (out []pkt) {
+	out, b.out, b.segs = b.out, nil, nil
+	return out
+}
+
+// Where no acknowledgment came of what a firewall has seen alone, new data waits
+// before the end of the window that it knows of, behind a segment that it sees,
+// until one comes.
+func TestLaneWaitsToBeSeen(t *testing.T) {
+	b := laneOpened(t)
+	known, at := int(b.sf.lane.edge), 3001
+	for round := 0; ; round++ {
+		b.write(3000)
+		out := b.takeOut()
+		last := out[len(out)-1]
+		sent := last.seq + last.n - at
+		if at += sent; sent < 3000 {
+			if last.train != 0 || at > known || at < known-2000 {
+				t.Fatalf("the last, %v, is not seen: %d is the end", last, known)
+			}
+			break
+		}
+		if round == 30 {
+			t.Fatal("nothing waits")
+		}
+		b.advance(ms)
+		b.ack(at) // of all at once
+	}
+	if n, _ := b.sf.Room(b.now); n != 0 || int(b.sf.snd.edge)-at < 10_000 {
+		t.Fatalf("room for %d, window until %d", n, b.sf.snd.edge)
+	}
+	b.advance(ms)
+	b.ack(at)
+	if out := b.takeOut(); len(out) == 0 || out[0].seq != at {
+		t.Fatalf("then left %v", out)
+	}
+}
+
+// The last that there is to send leaves the ordinary way: what comes when nothing
+// is under way any more, the peer's data or its news of a window, acknowledges it.
+func TestLaneLastSegment(t *testing.T) {
+	b := onLane(t)
+	b.buffer(10_500)
+	b.write(10_500)
+	b.expectTrain(1, 10_000)
+	b.advance(10 * ms)
+	b.ack(10_001)
+	b.expectData(10_001, 500)
+	b.expectNothing()
+	b.ack(10_501)
+	if l := &b.sf.lane; l.plain != 10_501 {
+		t.Fatalf("%+v", l)
 	}
 }
 
@@ -310,6 +394,29 @@ func TestLaneProbesExcused(t *testing.T) {
 	}
 }
 
+// A probe that was too hasty says nothing of the lane: the acknowledgment that it
+// was sent for comes after all, and before its own.
+func TestLaneHastyProbes(t *testing.T) {
+	b := connect(t, Config{}, pkt{mss: 1012, sackOK: true, ts: true, ws: 1 + 10})
+	b.write(500) // this tells a firewall of the window behind that of the SYN
+	b.expectData(1, 500)
+	b.advance(ms)
+	b.ack(501)
+	b.giveLane()
+	at := 501
+	for range 3 * laneProbes {
+		b.write(5000)
+		b.expectTrain(at, 5000)
+		b.advance(2 * b.sf.SRTT())
+		b.expectData(at+4000, 1000)
+		at += 5000
+		b.ack(at)
+		b.expectLane(laneOpen)
+		b.ackProbe(at)
+		b.expectLane(laneOpen)
+	}
+}
+
 // A train on probation that only a probe was answered to has failed; the lane is
 // tried again after a time that doubles with each failure, up to a bound.
 func TestLaneProbationFails(t *testing.T) {
@@ -339,15 +446,16 @@ func TestLaneForgets(t *testing.T) {
 	b.write(5000)
 	b.expectTrain(1, 5000)
 	b.advance(2 * b.sf.SRTT())
-	b.out = nil
+	b.takeOut()
 	b.ackProbe(5001)
 	b.expectLane(laneShut)
 	b.advance(laneRetry)
 	at := 5001
-	for range 4 + laneGood { // the first opens it, and now and then a segment goes the ordinary way
+	for range 2 * laneGood { // now and then a segment goes the ordinary way
 		b.write(2000)
-		b.out = nil
-		at += 2000
+		for _, p := range b.takeOut() {
+			at = p.seq + p.n
+		}
 		b.advance(ms)
 		b.ack(at)
 	}

@@ -74,9 +74,9 @@ func (p *peer) fail(format string, args ...any) {
 
 // dump describes a subflow for a failure.
 func (s *Subflow) dump() string {
-	out := fmt.Sprintf("%v una %d nxt %d end %d edge %d | rcv nxt %d edge %d set %v | pipe %d sacked %d lost %d rec %+v tlp %+v\n",
+	out := fmt.Sprintf("%v una %d nxt %d end %d edge %d | rcv nxt %d edge %d set %v | pipe %d sacked %d lost %d rec %+v tlp %+v\nlane %+v\n",
 		s.state, s.snd.una, s.snd.nxt, s.snd.end, s.snd.edge, s.rcv.nxt, s.rcv.edge, s.rcv.set.Spans(),
-		s.snd.pipe, s.snd.sacked, s.snd.lost, s.rec, s.tlp)
+		s.snd.pipe, s.snd.sacked, s.snd.lost, s.rec, s.tlp, s.lane)
 	for _, r := range s.snd.recs.live() {
 		out += fmt.Sprintf("  %+v\n", r)
 	}
@@ -214,6 +214,9 @@ func (p *peer) app(now mono.Time) {
 		room, wake := p.sf.Room(now)
 		p.wake = wake
 		n := min(room, p.snd.End().Sub(p.next), maxMapping)
+		if i := p.sf.Info(); n == 0 && p.sf.Idle() && i.SndWnd == 0 && i.State == StateCloseWait {
+			n = 1 // the news of a window may be lost: somebody has to ask
+		}
 		if n == 0 {
 			break
 		}

@@ -197,7 +197,7 @@ func (s *Subflow) growRestart(n int) {
 // (RFC 9293, Section 3.8.6.2.1), except that a window smaller than a segment is
 // used when nothing is in flight.
 func (s *Subflow) Room(now mono.Time) (octets int, wake mono.Time) {
-	if s.muted || s.lane.waits() || s.snd.finQueued || s.state != StateEstablished && s.state != StateCloseWait && !s.answersEarly() {
+	if s.muted || s.laneWaits() || s.snd.finQueued || s.state != StateEstablished && s.state != StateCloseWait && !s.answersEarly() {
 		return 0, mono.Never
 	}
 	waiting := s.snd.unsent() + s.snd.lost

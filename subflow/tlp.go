@@ -50,7 +50,7 @@ func (s *Subflow) tlpDeadline() mono.Time {
 func (s *Subflow) tlpSent(again bool) {
 	s.tlp = tlp{out: true, resent: again, end: s.snd.nxt, at: s.tlp.at}
 	s.info.TLPs++
-	s.lane.probed = true
+	s.lane.probed(s.snd.nxt, again)
 }
 
 // tlpOnAck is TLP_process_ack (RFC 8985, Section 7.4.2).

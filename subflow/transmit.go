@@ -365,7 +365,7 @@ func (s *Subflow) windowBudget() int {
 // What is lost goes first.
 func (s *Subflow) freshBudget() int {
 	n := s.windowBudget()
-	if n == 0 || s.snd.lost > 0 || s.lane.waits() {
+	if n == 0 || s.snd.lost > 0 || s.laneWaits() {
 		return 0
 	}
 	room := s.Cwnd() - s.inFlight()
@@ -463,6 +463,9 @@ func (s *Subflow) sendText(x *output, m Mapping, off seq.Offset, n int) int {
 		limit = 0
 	}
 	n = cut(n, mss, limit)
+	if x.b.Lane && n > mss && m.Data+seq.Data(off-m.Off)+seq.Data(n) == x.src.End() {
+		n = (n - 1) / mss * mss // the last segment leaves the ordinary way: see lane
+	}
 	if x.fresh { //spec:T75 off: {
 		s.ecnFresh(seg)
 	}

@@ -3,7 +3,6 @@ package testenv
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"os/exec"
@@ -124,8 +123,8 @@ func TestLane(t *testing.T) {
 // laneLinks are quick enough for what a millisecond lets go to be a train.
 func laneLinks() LabConfig {
 	return LabConfig{Links: []LabLink{
-		{Name: "wifi", Rate: 150e6, RTT: 8 * time.Millisecond, Queue: 1 << 20},
-		{Name: "cell", Rate: 100e6, RTT: 12 * time.Millisecond, Queue: 1 << 20},
+		{Name: "wifi", Rate: 150e6, RTT: 8 * time.Millisecond, Queue: 256 << 10},
+		{Name: "cell", Rate: 100e6, RTT: 12 * time.Millisecond, Queue: 256 << 10},
 	}}
 }
 
@@ -171,7 +170,7 @@ func sendByLane(t *testing.T, c laneCase) {
 	}
 	l := w.connect(c.sender(), c.receiver, c.family)
 	conn := l.client.(*mptcp.Conn)
-	gaps := watchGaps(l.server)
+	gaps := watchGaps(t, l.server)
 	s := w.stream(l.client, gaps, 4<<20)
 	s.moves("enough for lanes", 3<<20)
 	if !c.plain {
@@ -242,16 +241,17 @@ type gapReader struct {
 	last    time.Time
 	gap     time.Duration
 	stalled atomic.Int64 // nanoseconds that this process was not run when it should have
-	quit    chan struct{}
 }
 
-func watchGaps(c net.Conn) *gapReader {
-	g := &gapReader{Conn: c, quit: make(chan struct{})}
+func watchGaps(t *testing.T, c net.Conn) *gapReader {
+	g := &gapReader{Conn: c}
+	quit := make(chan struct{})
+	t.Cleanup(func() { close(quit) })
 	go func() {
 		const beat = 20 * time.Millisecond
 		for last := time.Now(); ; {
 			select {
-			case <-g.quit:
+			case <-quit:
 				return
 			case <-time.After(beat):
 			}
@@ -274,9 +274,6 @@ func (g *gapReader) Read(p []byte) (int, error) {
 	}
 	if n > 0 {
 		g.last = now
-	}
-	if err == io.EOF {
-		close(g.quit)
 	}
 	return n, err
 }

@@ -50,6 +50,9 @@ type SimConfig struct {
 	// MaxTrain is the payload that one packet leaving a host may have; it is
 	// cut to the links' MTU. 0: segments only.
 	MaxTrain int
+	// Lanes gives both hosts fast lanes, which pass by what they do to packets
+	// (SimLanes). Trains are then sent only by them.
+	Lanes SimLanes
 	// Merge joins what arrives together into trains again, as a receiver's
 	// offload does.
 	Merge bool
@@ -59,6 +62,17 @@ type SimConfig struct {
 	// Tracer is told of both hosts' events; may be nil.
 	Tracer trace.Tracer
 }
+
+// SimLanes says what becomes of packets that leave by a host's fast lane, or of the
+// answers.
+type SimLanes uint8
+
+const (
+	NoLanes         SimLanes = iota
+	LanesWork                // they arrive, and so do the answers
+	LanesUnseen              // the host lets in no acknowledgment of what it did not see leave
+	LanesTranslated          // the peer knows the host by another address, and resets what has its own
+)
 
 // SimLink is one path between the hosts: a link each way.
 type SimLink struct {
@@ -114,6 +128,8 @@ type SimHost struct {
 	links     []int
 	maxTrain  int
 	merge     bool
+	lanes     SimLanes
+	seen      map[wire.Tuple]*seenEnds // of LanesUnseen
 	listeners []*engine.Listener
 	polls     int
 	suspended bool
@@ -196,6 +212,7 @@ func newSimHost(s *Sim, name string, cfg SimConfig) *SimHost {
 		batch: wire.NewBatch(1 << 18), maxTrain: cfg.MaxTrain, merge: cfg.Merge,
 	}
 	h.batch.MaxTrain = cfg.MaxTrain
+	h.SetLanes(cfg.Lanes)
 	return h
 }
 
@@ -344,7 +361,7 @@ func (h *SimHost) receive(p *simPort, pkt []byte, info wire.Packet) {
 		h.sim.violated("%s received a bad packet: %v", h.Name, drop)
 		return
 	}
-	if !p.up || h.suspended || !h.has(seg.Local.Addr()) {
+	if !p.up || h.suspended || !h.has(seg.Local.Addr()) || !h.admits(seg) {
 		return
 	}
 	core := h.ep.Lookup(seg.Tuple)
@@ -501,6 +518,9 @@ func (h *SimHost) transmit(c *SimConn, link int) int {
 func (h *SimHost) send(p *simPort) {
 	s := h.sim
 	for i, info := range h.batch.Pkts {
+		if !h.leaves(p, h.batch.Bytes(i), info) {
+			continue
+		}
 		if info.Seg == 0 {
 			s.put(p, h.batch.Bytes(i))
 			continue
@@ -557,6 +577,8 @@ func (h *SimHost) handleEvents(c *SimConn) {
 			h.ready(c)
 		case engine.WantPath:
 			h.openPath(c, ev)
+		case engine.WantLane:
+			h.findLane(c, ev)
 		case engine.Gone:
 			c.gone = true
 		}

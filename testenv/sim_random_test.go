@@ -69,6 +69,9 @@ func makePlan(seed uint64) *plan {
 		p.cfg.MaxTrain = 65000
 		p.cfg.Merge = r.IntN(2) == 0
 	}
+	if lanes := rand.New(rand.NewPCG(seed, 0x6c616e65)); lanes.IntN(4) == 0 {
+		p.planLanes(lanes)
+	}
 	p.sizes = [2]int{256<<10 + r.IntN(128<<10), 256<<10 + r.IntN(128<<10)}
 	p.cfg.Engine = p.engines(r)
 	switch {
@@ -94,6 +97,19 @@ func randomLink(r *rand.Rand) LinkConfig {
 		c.Jitter = c.Delay / 4
 	}
 	return c
+}
+
+// planLanes gives the hosts fast lanes, which may not work, or not for long. It has
+// a generator of its own, so that the seeds' networks stay what they were.
+func (p *plan) planLanes(r *rand.Rand) {
+	p.cfg.Lanes = []SimLanes{LanesWork, LanesUnseen, LanesTranslated}[r.IntN(3)]
+	p.cfg.MaxTrain = 65000
+	if p.cfg.Lanes == LanesWork {
+		p.add(time.Duration(r.IntN(2000))*time.Millisecond, "lanes unseen from now on", func(s *Sim) {
+			s.A.SetLanes(LanesUnseen)
+			s.B.SetLanes(LanesUnseen)
+		})
+	}
 }
 
 // keepsAlive reports whether the ends ask a silent peer whether it is there.
@@ -219,11 +235,12 @@ const (
 	countZeroWindow
 	countDataFin
 	countHold
+	countLane
 	nCounts
 )
 
 var countNames = [nCounts]string{"RTO", "tail-loss probe", "reinjection", "re-join", "fallback",
-	"zero window", "lost DATA_FIN", "hold over 60 s"}
+	"zero window", "lost DATA_FIN", "hold over 60 s", "fast lane"}
 
 // maxRecords is what no connection may keep of these streams, in ranges,
 // mappings and the like: some hundred are in flight at most.
@@ -334,6 +351,7 @@ func (o *outcome) count(s *Sim) {
 				o.add(countRTO, f.RTOs > 0)
 				o.add(countTLP, f.TLPs > 0)
 				o.add(countZeroWindow, f.ZeroWindows > 0)
+				o.add(countLane, s.A.lanes != NoLanes && f.Trains > 0)
 				if f.Up && f.Active {
 					ups++
 				}
