@@ -311,6 +311,7 @@ func (cfg *Config) engine() *engine.Config {
 		KeepAliveInterval: cfg.KeepAliveInterval,
 		KeepAliveCount:    cfg.KeepAliveCount,
 		FastCloseACK:      cfg.FastCloseACK,
+		Shelf:             new(shelf),
 		Tracer:            cfg.Tracer,
 		News:              cfg.OnEvent != nil,
 	}

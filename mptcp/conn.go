@@ -44,6 +44,8 @@ type Conn struct {
 	toldClosed       bool // Config.OnEvent was told of the end
 	flushing         bool // Shutdown waits for it
 
+	heard Time // the second in which packets came last, counted by the reader
+
 	armed  Time  // when the heap will look at the connection at the latest
 	timer  timer // guarded by timers.mu
 	links  []int
@@ -109,9 +111,29 @@ func (c *Conn) read(p []byte) (int, error) {
 				c.mu.Unlock()
 				return 0, err
 			}
+			if n := c.waitInto(p); n > 0 {
+				return n, nil
+			}
+			continue
 		}
 		c.waitRead()
 	}
+}
+
+// waitInto is waitRead for somebody who lends p meanwhile: what arrives goes there
+// with one copy less. It returns how much did, and if that is anything has
+// unlocked.
+func (c *Conn) waitInto(p []byte) (n int) {
+	offered := c.core.Offer(p)
+	c.waitRead()
+	if !offered {
+		return 0
+	}
+	now := c.stack.now()
+	if n = c.core.Taken(now); n > 0 {
+		c.pollAndUnlock(now)
+	}
+	return n
 }
 
 func (c *Conn) waitRead() {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"runtime"
 
 	"github.com/mpnc/mpnc/internal/wire"
 	"github.com/mpnc/mpnc/mptcp/engine"
@@ -20,14 +21,21 @@ type reader struct {
 	reply wire.Segment // to a SYN that is not kept
 	ch    *chores
 
+	share share
+	woke  bool // somebody who waits for data
+
 	// The run of packets to one connection, which is locked meanwhile.
 	conn  *Conn
 	tuple wire.Tuple
 	now   Time
 }
 
+// shortBatch is how many octets are few: whoever waited for them has his turn on
+// this processor before it is asked for more, for his answer is what comes next.
+const shortBatch = 4096
+
 func newReader(s *Stack, d *device) *reader {
-	return &reader{stack: s, dev: d, batch: wire.NewBatch(slabSize)}
+	return &reader{stack: s, dev: d, batch: wire.NewBatch(slabSize), share: share{holds: d.Caps().Holds}}
 }
 
 func (r *reader) loop() {
@@ -51,6 +59,10 @@ func (r *reader) loop() {
 		r.stack.stats.rx.octets.Add(uint64(octets))
 		r.ch.finish()
 		poison(r.batch)
+		if r.woke && octets < shortBatch {
+			runtime.Gosched()
+		}
+		r.woke = false
 	}
 }
 
@@ -149,6 +161,11 @@ func (r *reader) lock(c *Conn) {
 // endRun ends the run of packets to one connection.
 func (r *reader) endRun() {
 	if c := r.conn; c != nil {
+		r.shareOut(c)
+		if c.rwaits > 0 {
+			c.core.DeferAcks(c.at(r.now))
+			r.woke = true
+		}
 		c.poll(r.now, nil, r.ch)
 		c.mu.Unlock()
 		r.conn = nil

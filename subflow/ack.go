@@ -23,6 +23,8 @@ const (
 // Section 4.2.3.2).
 type acks struct {
 	ackNow   bool       // an ACK leaves with the next poll
+	ackSoon  bool       // likewise, but for nothing that could not wait for a moment
+	deferred bool       // it does, for whoever is about to read
 	first    int        // pure ACKs that leave before any data
 	unacked  int        // octets received in order since the last ACK
 	lastAck  seq.Offset // Last.ACK.sent
@@ -46,8 +48,12 @@ func (s *Subflow) ackInOrder(now mono.Time, n int, holes bool) {
 	// "A TCP receiver SHOULD send an immediate ACK when the incoming segment
 	// fills in all or part of a gap"; and an ACK for at least every second
 	// full-sized segment: RFC 5681, Section 4.2. A train counts as many.
-	if holes || quick || a.unacked >= 2*a.rcvMSS { //spec:T70 off: if holes || quick {
+	if holes || quick {
 		a.ackNow = true
+		return
+	}
+	if a.unacked >= 2*a.rcvMSS { //spec:T70 off: if false {
+		a.ackSoon = true
 		return
 	}
 	if !s.timers.Armed(timerDelack) {
@@ -58,8 +64,32 @@ func (s *Subflow) ackInOrder(now mono.Time, n int, holes bool) {
 // ackSent notes that a segment with ACK leaves.
 func (s *Subflow) ackSent() {
 	a := &s.rcv.acks
-	a.ackNow, a.unacked, a.lastAck = false, 0, s.rcv.nxt
+	a.ackNow, a.ackSoon, a.deferred = false, false, false
+	a.unacked, a.lastAck = 0, s.rcv.nxt
 	s.timers.Stop(timerDelack)
+}
+
+// deferBound is how long an ACK waits for a reader: as little as can be waited for.
+const deferBound = time.Millisecond
+
+// DeferAck has an ACK that is due only for data that arrived in order wait for
+// SendDeferred, a millisecond at most: it then tells of the room that a reader has
+// made, too, which would be another ACK soon after.
+func (s *Subflow) DeferAck(now mono.Time) {
+	a := &s.rcv.acks
+	if !a.ackSoon || a.ackNow {
+		return
+	}
+	a.ackSoon, a.deferred = false, true
+	s.timers.Set(timerDelack, now.Add(deferBound))
+}
+
+// SendDeferred has an ACK leave that DeferAck holds back, and reports whether there
+// is one.
+func (s *Subflow) SendDeferred() bool {
+	a := &s.rcv.acks
+	a.ackSoon = a.ackSoon || a.deferred
+	return a.deferred
 }
 
 // challenge asks for an ACK in answer to a segment that failed a check, within

@@ -98,7 +98,7 @@ func (s *Subflow) restartTimeWait(now mono.Time) {
 func (s *Subflow) shut() {
 	s.state = StateClosed
 	s.timers = mono.Timers[timerKind]{}
-	s.rcv.ackNow, s.probe, s.syn.pending = false, false, false
+	s.rcv.ackNow, s.rcv.ackSoon, s.probe, s.syn.pending = false, false, false, false
 	if s.cfg.Group != nil && s.ctrl != nil {
 		s.cfg.Group.Leave(s.ctrl)
 	}

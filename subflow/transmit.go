@@ -567,7 +567,7 @@ func (s *Subflow) sendFirstAck(x *output) bool {
 }
 
 func (s *Subflow) wantAck(mono.Time) bool {
-	return s.rcv.ackNow && (s.state.synchronized() || s.state == StateSynReceived && s.syn.sent > 0)
+	return (s.rcv.ackNow || s.rcv.ackSoon) && (s.state.synchronized() || s.state == StateSynReceived && s.syn.sent > 0)
 }
 
 func (s *Subflow) sendAck(x *output) bool {

@@ -6,9 +6,9 @@ import "sync/atomic"
 // pages, so that the allocator wastes nothing on it.
 const chunkSize = 64 << 10
 
-// chunk is memory that goes round: taken, given back, taken again. The octets
+// Chunk is memory that goes round: taken, given back, taken again. The octets
 // stand apart, so that they are whole pages.
-type chunk struct {
+type Chunk struct {
 	mem *[chunkSize]byte // no pointers: the garbage collector does not look inside
 	// lent counts the Pieces of it that somebody has. It grows under the
 	// store's lock, and only while a store holds the chunk; it falls anywhere.
@@ -20,7 +20,7 @@ type chunk struct {
 // the Send.
 type Piece struct {
 	Bytes []byte // not to be changed
-	chunk *chunk
+	chunk *Chunk
 }
 
 // Return gives the piece back, once. It may be called by any goroutine, and
@@ -35,20 +35,21 @@ func (p Piece) Return() {
 // where the processor's caches still have it. It belongs to one store. What it
 // keeps is at most what was in use at one time; age and trim make it less.
 type pool struct {
-	spare []*chunk
-	lent  []*chunk // came back, but somebody still has pieces of them
+	shelf Shelf // nil: none
+	spare []*Chunk
+	lent  []*Chunk // came back, but somebody still has pieces of them
 	out   int      // chunks taken and not given back
 	low   int      // the least there was in spare since age was called
 }
 
-func (p *pool) take() *chunk {
+func (p *pool) take() *Chunk {
 	p.out++
 	if len(p.spare) == 0 {
 		p.settle()
 	}
 	n := len(p.spare)
 	if n == 0 {
-		return &chunk{mem: new([chunkSize]byte)}
+		return p.fresh()
 	}
 	c := p.spare[n-1]
 	p.spare[n-1] = nil
@@ -57,7 +58,17 @@ func (p *pool) take() *chunk {
 	return c
 }
 
-func (p *pool) give(c *chunk) {
+// fresh returns a chunk that was not this store's.
+func (p *pool) fresh() *Chunk {
+	if p.shelf != nil {
+		if c := p.shelf.Take(); c != nil {
+			return c
+		}
+	}
+	return &Chunk{mem: new([chunkSize]byte)}
+}
+
+func (p *pool) give(c *Chunk) {
 	p.out--
 	if c.lent.Load() == 0 {
 		p.spare = append(p.spare, c)
@@ -86,6 +97,7 @@ func (p *pool) settle() {
 func (p *pool) age() {
 	p.settle()
 	n := min(p.low, len(p.spare))
+	p.letGo(p.spare[:n])
 	kept := copy(p.spare, p.spare[n:])
 	clear(p.spare[kept:])
 	p.spare = p.spare[:kept]
@@ -95,7 +107,26 @@ func (p *pool) age() {
 // trim lets go of the chunks that are not in use, and of those that are lent:
 // they live until they are returned.
 func (p *pool) trim() {
+	p.settle()
+	p.letGo(p.spare)
 	p.spare, p.lent, p.low = nil, nil, 0
+}
+
+// letGo gives chunks to the others, if there are any.
+func (p *pool) letGo(spare []*Chunk) {
+	if p.shelf == nil {
+		return
+	}
+	for _, c := range spare {
+		p.shelf.Give(c)
+	}
+}
+
+// close is trim for good. The chunks that are in use go, too, but to nobody else:
+// somebody may still read or fill them.
+func (p *pool) close() {
+	p.trim()
+	p.out = 0
 }
 
 // memory returns the octets of all chunks, in use, lent or spare.

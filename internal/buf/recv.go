@@ -27,9 +27,12 @@ type Recv struct {
 	late             seq.Set[seq.Data] // what arrived beyond next
 	lateLen          int               // octets in late
 	from             seq.Data          // number of the first octet of chunks[0]
-	chunks           []*chunk          // adjoining; nil where nothing has arrived
+	chunks           []*Chunk          // adjoining; nil where nothing has arrived
 	pool             pool
 	closed           bool
+
+	offer  []byte // what is left of a reader's memory
+	handed int    // octets in the part before
 }
 
 // NewRecv returns a store that expects next and buffers at most size octets.
@@ -47,8 +50,9 @@ func (r *Recv) Place(at seq.Data, p []byte) (fresh int) {
 		return 0
 	}
 	if at == r.next && r.late.Empty() {
-		r.store(at, p)
-		r.next = r.next.Add(len(p))
+		n := r.hand(p)
+		r.store(at.Add(n), p[n:])
+		r.next = r.next.Add(len(p) - n)
 		return len(p)
 	}
 	all := seq.Range{From: at, To: at.Add(len(p))}
@@ -62,6 +66,37 @@ func (r *Recv) Place(at seq.Data, p []byte) (fresh int) {
 	r.lateLen += fresh
 	r.advance()
 	return fresh
+}
+
+// Offer has what arrives next go straight to p, the memory of a reader who waits,
+// until Taken: as far as it is in order and nothing is readable that came before.
+func (r *Recv) Offer(p []byte) { r.offer, r.handed = p, 0 }
+
+// Taken ends what Offer began and returns how many octets went to the reader's
+// memory. For the peer they count as read from then on.
+func (r *Recv) Taken() int {
+	n := r.handed
+	r.offer, r.handed = nil, 0
+	if n > 0 && !r.closed {
+		r.openEdge()
+	}
+	return n
+}
+
+// Handed returns how many octets are in the reader's memory and were not Taken.
+func (r *Recv) Handed() int { return r.handed }
+
+// hand gives the front of p, which lies at next with nothing beyond it, to the
+// reader who waits, and returns how much that was.
+func (r *Recv) hand(p []byte) int {
+	if len(r.offer) == 0 || r.read != r.next {
+		return 0
+	}
+	n := copy(r.offer, p)
+	r.offer = r.offer[n:]
+	r.handed += n
+	r.read, r.next = r.read.Add(n), r.next.Add(n)
+	return n
 }
 
 // clip returns the part of p, an octet string at number at, that lies between
@@ -192,9 +227,10 @@ func (r *Recv) openEdge() {
 // reaches beyond it.
 func (r *Recv) Extend(to seq.Data) { r.edge = r.edge.Max(to) }
 
-// Grow has the store buffer size octets from now on, if that is more than it did.
-func (r *Recv) Grow(size int) {
-	if r.closed || size <= r.size {
+// Resize has the store buffer size octets from now on. If that is less than it
+// did, what the peer may send already stays allowed: the right edge waits.
+func (r *Recv) Resize(size int) {
+	if r.closed || size == r.size {
 		return
 	}
 	r.size = size
@@ -245,7 +281,9 @@ func (r *Recv) Trim() { r.pool.trim() }
 // as they are.
 func (r *Recv) Close() {
 	r.closed = true
+	r.offer = nil
 	r.read = r.next
 	r.late, r.lateLen = seq.Set[seq.Data]{}, 0
-	r.chunks, r.pool = nil, pool{}
+	r.chunks = nil
+	r.pool.close()
 }

@@ -62,6 +62,26 @@ func (m *recvModel) consume(n int) {
 	m.advance(len(want))
 }
 
+// offer lends memory for n octets while k arrive at i: what is in order goes there
+// if nothing waits before it.
+func (m *recvModel) offer(n, i, k int) {
+	m.t.Helper()
+	p, next, want := make([]byte, n), m.next, 0
+	straight := m.read == m.next && m.r.OutOfOrder() == 0
+	m.r.Offer(p)
+	m.place(i, k)
+	if straight {
+		want = min(n, m.next-next)
+	}
+	if got := m.r.Handed(); got != want {
+		m.t.Fatalf("Handed() = %d, want %d", got, want)
+	}
+	if got := m.r.Taken(); got != want || !bytes.Equal(p[:got], m.stream[m.read:m.read+got]) {
+		m.t.Fatalf("Taken() = %d, want %d, or not what arrived", got, want)
+	}
+	m.advance(want)
+}
+
 // discard is consume without the copy.
 func (m *recvModel) discard(n int) {
 	m.t.Helper()
@@ -89,15 +109,14 @@ func (m *recvModel) openEdge() {
 	}
 }
 
-// grow makes the buffer larger, up to four times what it was; a smaller one
-// changes nothing.
-func (m *recvModel) grow(size int) {
+// resize makes the buffer smaller, or larger, up to four times what it was first.
+func (m *recvModel) resize(size int) {
 	if m.most == 0 {
 		m.most = 4 * m.size
 	}
 	size = min(size, m.most)
-	m.r.Grow(size)
-	if size > m.size {
+	m.r.Resize(size)
+	if size != m.size {
 		m.size = size
 		m.openEdge()
 	}
@@ -105,9 +124,13 @@ func (m *recvModel) grow(size int) {
 
 func (m *recvModel) step(ops *script) {
 	before := m.r.Edge()
-	switch ops.next() % 10 {
+	switch ops.next() % 12 {
+	case 11:
+		m.offer(ops.upTo(2*chunkSize), m.next, ops.upTo(2*chunkSize))
+	case 10:
+		m.offer(ops.upTo(m.size), m.next-ops.upTo(m.size), ops.upTo(m.size+chunkSize))
 	case 9:
-		m.grow(ops.upTo(2 * chunkSize))
+		m.resize(ops.upTo(2 * chunkSize))
 	case 8:
 		m.discard(ops.upTo(m.size))
 	case 0, 1:
@@ -142,8 +165,10 @@ func (m *recvModel) check() {
 			held++
 		}
 	}
-	if held != r.pool.out || held*chunkSize > m.size+2*chunkSize || len(r.chunks)*chunkSize > m.size+2*chunkSize {
-		m.t.Fatalf("%d chunks held, %d taken, %d slots, for %d octets at most", held, r.pool.out, len(r.chunks), m.size)
+	// What was allowed before the buffer became smaller may still come.
+	most := max(m.size, m.edge-m.read) + 2*chunkSize
+	if held != r.pool.out || held*chunkSize > most || len(r.chunks)*chunkSize > most {
+		m.t.Fatalf("%d chunks held, %d taken, %d slots, for %d octets at most", held, r.pool.out, len(r.chunks), most)
 	}
 	if held > 0 && r.Readable()+r.OutOfOrder() == 0 {
 		m.t.Fatalf("%d chunks held for nothing", held)
@@ -153,7 +178,7 @@ func (m *recvModel) check() {
 // finish fills the holes and reads everything: then only spare chunks remain.
 func (m *recvModel) finish() {
 	m.place(m.next, m.edge-m.next)
-	m.consume(m.size)
+	m.consume(m.next - m.read)
 	m.check()
 	if m.r.Readable() != 0 || m.r.OutOfOrder() != 0 || m.r.pool.out != 0 {
 		m.t.Fatalf("all read: readable %d, late %d, %d chunks in use", m.r.Readable(), m.r.OutOfOrder(), m.r.pool.out)

@@ -44,7 +44,7 @@ type Send struct {
 type sendChunk struct {
 	from seq.Data // number of its first octet
 	pins int      // pins of all its octets together
-	*chunk
+	*Chunk
 }
 
 func (c *sendChunk) to() seq.Data { return c.from.Add(chunkSize) }
@@ -73,7 +73,7 @@ func (s *Send) space() []byte {
 		panic("BUG: memory that is reserved was written to")
 	}
 	if n := len(s.live); n == 0 || s.live[n-1].to() == s.end {
-		s.live = append(s.live, sendChunk{from: s.end, chunk: s.pool.take()})
+		s.live = append(s.live, sendChunk{from: s.end, Chunk: s.pool.take()})
 	}
 	last := &s.live[len(s.live)-1]
 	return last.mem[s.end.Sub(last.from):]
@@ -137,7 +137,7 @@ func (s *Send) Lend(dst []Piece, r seq.Range) []Piece {
 		n := r.To.Min(c.to()).Min(s.end).Sub(r.From)
 		off := r.From.Sub(c.from)
 		c.lent.Add(1)
-		dst = append(dst, Piece{Bytes: c.mem[off : off+n : off+n], chunk: c.chunk})
+		dst = append(dst, Piece{Bytes: c.mem[off : off+n : off+n], chunk: c.Chunk})
 		r.From = r.From.Add(n)
 	}
 	return dst
@@ -195,7 +195,7 @@ func (s *Send) pin(r seq.Range, count int) {
 func (s *Send) free(c *sendChunk) {
 	if c.from.Less(s.una) && c.to().LessEq(s.una) {
 		i := s.search(c.from)
-		s.pool.give(c.chunk)
+		s.pool.give(c.Chunk)
 		s.kept = slices.Delete(s.kept, i, i+1)
 		return
 	}
@@ -207,7 +207,7 @@ func (s *Send) free(c *sendChunk) {
 // another.
 func (s *Send) freeLast() {
 	if !s.reserved && s.una == s.end && len(s.live) == 1 && s.live[0].pins == 0 {
-		s.pool.give(s.live[0].chunk)
+		s.pool.give(s.live[0].Chunk)
 		s.live = slices.Delete(s.live, 0, 1)
 	}
 }
@@ -226,7 +226,7 @@ func (s *Send) Ack(una seq.Data) {
 		if c := s.live[done]; c.pins > 0 { //spec:D15 off: if c := s.live[done]; false {
 			s.kept = append(s.kept, c)
 		} else {
-			s.pool.give(c.chunk)
+			s.pool.give(c.Chunk)
 		}
 		done++
 	}
@@ -271,5 +271,5 @@ func (s *Send) Trim() { s.pool.trim() }
 func (s *Send) Close() {
 	s.closed = true
 	s.kept, s.live = nil, nil
-	s.pool = pool{}
+	s.pool.close()
 }

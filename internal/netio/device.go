@@ -17,6 +17,9 @@ type Caps struct {
 	Lane bool
 	// Gather says that the payload of trains may be lent (wire.Batch.Lend).
 	Gather bool
+	// Holds is how many octets that have arrived wait for Read, at most, of all
+	// connections together; 0: no bound.
+	Holds int
 }
 
 // Lane is a fast lane: a way out for trains that passes by this host's output

@@ -208,17 +208,18 @@ func (r *Raw) setFilters() error {
 			continue
 		}
 		pairs, lo, hi := r.held.wanted(s.v6)
-		if s.lo <= lo && hi <= s.hi {
+		none := pairs != nil && len(pairs) == 0
+		if s.lo <= lo && hi <= s.hi || s.shut && none {
 			continue // the range in force covers it: narrow sees to it if that is too much
 		}
 		prog := rangeFilter(lo, hi, s.v6)
-		if pairs != nil && s.changed < maxChanges {
+		if none || pairs != nil && s.changed < maxChanges {
 			prog, lo, hi = exactFilter(pairs, s.v6), maxPort+1, 0
 		}
 		if err := attach(s.fd, prog); err != nil {
 			return fmt.Errorf("raw socket: %w", err)
 		}
-		s.lo, s.hi = lo, hi
+		s.lo, s.hi, s.shut = lo, hi, none
 		s.changed++
 	}
 	return nil

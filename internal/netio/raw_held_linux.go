@@ -99,6 +99,9 @@ func (h *held) wanted(v6 bool) (pairs []netip.AddrPort, lo, hi uint32) {
 		return nil, r.lo, r.hi
 	}
 	pairs = make([]netip.AddrPort, 0, r.n)
+	if r.n == 0 { // and perhaps thousands of the other family
+		return pairs, r.lo, r.hi
+	}
 	for p := range h.pairs {
 		if within(p, v6) {
 			pairs = append(pairs, p)

@@ -44,12 +44,17 @@ type Raw struct {
 	wait   readiness
 	filler func(uintptr) bool // fill, made once
 	host   host
+	// The socket that packets came from last, and how often they did in a row.
+	hot      *rxSocket
+	hotReads int
 
 	portMu sync.Mutex
 	ports  map[int]*port
 
 	routes routes
 	lanes  lanes
+
+	holds int // octets of TCP packets that a receiver holds
 
 	diagOnce  sync.Once
 	diagBlind atomic.Bool
@@ -194,10 +199,11 @@ func (r *Raw) takeGuards() (l []*guard) {
 // Caps implements Device: packets with checksums, and trains where there is a
 // fast lane.
 func (r *Raw) Caps() Caps {
-	if r.lanes.off {
-		return Caps{}
+	c := Caps{Holds: r.holds}
+	if !r.lanes.off {
+		c.MaxTrain, c.Lane, c.Gather = wire.MaxPacket, true, true
 	}
-	return Caps{MaxTrain: wire.MaxPacket, Lane: true, Gather: true}
+	return c
 }
 
 // Foreign implements Device. If the kernel does not tell, every connection

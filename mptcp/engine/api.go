@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/mpnc/mpnc/internal/buf"
 	"github.com/mpnc/mpnc/internal/mono"
 	"github.com/mpnc/mpnc/internal/trace"
 	"github.com/mpnc/mpnc/internal/wire"
@@ -68,11 +69,19 @@ type Config struct {
 	KeepAlive, KeepAliveInterval time.Duration
 	KeepAliveCount               int
 
+	Shelf Shelf // of spare memory, for all connections; nil: none
+
 	Tracer trace.Tracer // may be nil
 	News   bool         // tell what is only for those who watch (news.go)
 
 	tuneSend, tuneRecv bool // the user did not set the size
 }
+
+// Shelf keeps spare chunks of buffers, for whichever connection needs some.
+type (
+	Shelf = buf.Shelf
+	Chunk = buf.Chunk
+)
 
 // Checksum says when DSS checksums (RFC 8684, Section 3.3.1) are used: they
 // find payload that a middlebox has changed.

@@ -69,6 +69,26 @@ func (c *Conn) Read(now mono.Time, p []byte) int {
 	return n
 }
 
+// Offer has what arrives next go straight to p, the memory of a reader who is about
+// to wait, until Taken. It returns false if that cannot be, or if another one waits
+// so already.
+func (c *Conn) Offer(p []byte) bool {
+	if c.rcv == nil || c.lender || c.appClosed || len(c.fast.syn) > 0 {
+		return false
+	}
+	c.lender = true
+	c.rcv.Offer(p)
+	return true
+}
+
+// Taken ends what Offer began, and returns how many octets arrived so.
+func (c *Conn) Taken(now mono.Time) int {
+	c.lender = false
+	n := c.rcv.Taken()
+	c.tookFromBuffer(now, n)
+	return n
+}
+
 // tookFromBuffer follows n octets that left the receive buffer.
 func (c *Conn) tookFromBuffer(now mono.Time, n int) {
 	c.stats.BytesRead += uint64(n)
@@ -122,7 +142,16 @@ func (c *Conn) Readable() bool {
 func (c *Conn) readable() int {
 	n := len(c.fast.syn)
 	if c.rcv != nil {
-		n += c.rcv.Readable()
+		n += c.rcv.Readable() + c.rcv.Handed()
+	}
+	return n
+}
+
+// unread is how many octets no reader has in his memory.
+func (c *Conn) unread() int {
+	n := c.readable()
+	if c.rcv != nil {
+		n -= c.rcv.Handed()
 	}
 	return n
 }
@@ -177,7 +206,7 @@ func (c *Conn) Close(now mono.Time) {
 	case c.phase == over:
 	case c.phase == opening && c.client:
 		c.abort(now)
-	case c.readable() > c.rx.lent: //spec:R1 off: case false:
+	case c.unread() > c.rx.lent: //spec:R1 off: case false:
 		// RFC 9293, Section 3.10.4; RFC 2525, Section 2.17: the peer has to
 		// learn that data was lost.
 		c.abort(now)

@@ -117,10 +117,12 @@ type Conn struct {
 	closeAt   mono.Time         // and when it does again
 	wasReady  bool              // the first handshake was finished
 	appClosed bool              // the application closed both directions
+	lender    bool              // a reader waits and lends his memory
 	news      news
 	gone      bool
 	flushed   bool // a path exchanged FINs and has ended
 	hold      time.Duration
+	share     int // octets that the device can hold of what the peer sends; 0: no bound
 	fast      fastOpen
 	busy      bool // the stream was used since tIdle was set
 	stats     Stats
@@ -174,6 +176,7 @@ func newConn(cfg *Config, secret *secret, client bool, local, remote netip.AddrP
 	c.tx.bare = mono.Never
 	c.hold = cfg.Hold
 	c.snd = buf.NewSend(c.idsn+1, cfg.SendBuffer)
+	c.snd.Share(cfg.Shelf)
 	c.tx.next, c.tx.edge = c.idsn+1, c.idsn+1
 	c.tx.short = c.tx.next
 	c.noDelay = cfg.NoDelay
@@ -191,6 +194,7 @@ func newConn(cfg *Config, secret *secret, client bool, local, remote netip.AddrP
 func (c *Conn) expect(idsn seq.Data) {
 	c.peerIDSN = idsn
 	c.rcv = buf.NewRecv(idsn+1, c.cfg.firstWindow()) //spec:H25 off: c.rcv = buf.NewRecv(idsn, c.cfg.firstWindow())
+	c.rcv.Share(c.cfg.Shelf)
 	c.rx.shownEdge = idsn + 1
 }
 
@@ -456,6 +460,9 @@ func (c *Conn) reap(now mono.Time) {
 		c.gone = true
 		c.timers = mono.Timers[timerKind]{}
 		c.snd.Close()
+		if c.rcv != nil {
+			c.rcv.Trim()
+		}
 		c.emit(Gone{})
 	}
 }

@@ -18,6 +18,7 @@ func (c *Conn) finish(now mono.Time) {
 	if c.tx.fin && !c.tx.finSent && c.snd.End() == c.tx.next {
 		c.startFin(now)
 	}
+	c.giveBack()
 	if c.mode == multipath && c.settled() { //spec:X5 off: if c.mode == multipath && c.tx.finSent {
 		c.closePaths(now)
 	}

@@ -34,3 +34,15 @@ func (c *Conn) idleTimeout(now mono.Time) {
 		c.timers.Set(tIdle, now.Add(idleAfter))
 	}
 }
+
+// giveBack gives back what the stores can do without, once nothing more will come
+// in either direction: a connection may be in TIME-WAIT for long.
+func (c *Conn) giveBack() {
+	if !c.settled() {
+		return
+	}
+	c.snd.Trim()
+	if c.rcv != nil {
+		c.rcv.Trim()
+	}
+}

@@ -16,7 +16,10 @@ const (
 	leastWindow = 256 << 10
 	// leastAhead is how much the application may write ahead of what is sent,
 	// where the congestion windows are small: some wake-ups' worth.
-	leastAhead = 256 << 10
+	leastAhead = 128 << 10
+	// leastShare is a window that connections have however many they are: some
+	// initial congestion windows, and enough for trains.
+	leastShare = 64 << 10
 )
 
 // ahead is how many octets may wait to be sent: another flight, so that the
@@ -28,6 +31,9 @@ func (c *Conn) ahead() int {
 		if p.usable() {
 			n += p.sf.Cwnd()
 		}
+	}
+	if c.mode == multipath {
+		n = min(n, c.tx.edge.Sub(c.snd.Una())) // where the peer's window is what bounds a flight
 	}
 	return max(n, leastAhead)
 }
@@ -65,8 +71,25 @@ func (c *Conn) tune(now mono.Time, arrived, read int) {
 	}
 	t.arrived += arrived
 	t.read += read
-	if size := flights * min(t.arrived, t.read); size > c.rcv.Size() {
-		c.rcv.Grow(min(size, c.cfg.RecvBuffer))
+	if size := min(flights*min(t.arrived, t.read), c.mostWindow()); size > c.rcv.Size() {
+		c.rcv.Resize(size)
+	}
+}
+
+// mostWindow bounds the receive window.
+func (c *Conn) mostWindow() int {
+	if c.share == 0 {
+		return c.cfg.RecvBuffer
+	}
+	return min(c.cfg.RecvBuffer, max(c.share, leastShare))
+}
+
+// ShareWindow tells of the octets that the device can hold for this connection,
+// while others have as many under way: what would not fit there is lost. A window
+// whose size the user chose stays.
+func (c *Conn) ShareWindow(octets int) {
+	if c.share = octets; c.cfg.tuneRecv && c.rcv != nil && c.rcv.Size() > c.mostWindow() {
+		c.rcv.Resize(c.mostWindow())
 	}
 }
 

@@ -59,6 +59,9 @@ func (p *path) firstOutstanding() seq.Data {
 // announceWindow tells the peer that the application made room, if it makes a
 // difference: the window at least doubled (RFC 9293, Section 3.8.6.2.2).
 func (c *Conn) announceWindow() {
+	if c.sendDeferred() {
+		return
+	}
 	grown := c.rcv.Edge().Sub(c.rx.shownEdge)
 	if grown < 2*1460 {
 		return
@@ -72,4 +75,24 @@ func (c *Conn) announceWindow() {
 			p.sf.SendAck()
 		}
 	}
+}
+
+// DeferAcks has acknowledgments that are due only for data that arrived in order
+// wait for a moment, because somebody is about to read it.
+func (c *Conn) DeferAcks(now mono.Time) {
+	if c.readable() == 0 {
+		return
+	}
+	for _, p := range c.paths {
+		p.sf.DeferAck(now)
+	}
+}
+
+// sendDeferred sends what DeferAcks holds back, and reports whether that is
+// anything: it tells of the window, too.
+func (c *Conn) sendDeferred() (sent bool) {
+	for _, p := range c.paths {
+		sent = p.sf.SendDeferred() || sent
+	}
+	return sent
 }
