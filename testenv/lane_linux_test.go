@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/bits"
 	"net"
 	"net/netip"
 	"os/exec"
@@ -46,7 +47,8 @@ type laneRules struct {
 	// lane says how the lanes of wifi and of the other link must end: used, or
 	// lost. In between they may be tried.
 	lane, other laneEnd
-	// bound is how many trains may leave by a lane that was lost, if not 0.
+	// bound is how many trains may leave by a lane that was lost, if not 0, and one
+	// more each time that it is tried anew: after longer and longer times.
 	bound uint64
 }
 
@@ -171,7 +173,7 @@ func sendByLane(t *testing.T, c laneCase) {
 	}
 	l := w.connect(c.sender(), c.receiver, c.family)
 	conn := l.client.(*mptcp.Conn)
-	gaps := watchGaps(l.server)
+	gaps, began := watchGaps(l.server), time.Now()
 	s := w.stream(l.client, gaps, 4<<20)
 	s.moves("enough for lanes", 3<<20)
 	if !c.plain {
@@ -183,10 +185,13 @@ func sendByLane(t *testing.T, c laneCase) {
 		s.moves("more after that", 4<<20)
 	}
 	judge := func() error {
-		paths := lanePaths(w, conn)
-		err := c.rules.lane.judge("wifi", paths["wifi"], c.rules.bound)
+		paths, bound := lanePaths(w, conn), c.rules.bound
+		if bound != 0 {
+			bound += uint64(bits.Len64(uint64(time.Since(began) / (100 * time.Millisecond))))
+		}
+		err := c.rules.lane.judge("wifi", paths["wifi"], bound)
 		if p, has := paths["cell"]; has {
-			err = errors.Join(err, c.rules.other.judge("cell", p, c.rules.bound))
+			err = errors.Join(err, c.rules.other.judge("cell", p, bound))
 		}
 		return err
 	}
