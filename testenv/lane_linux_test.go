@@ -3,6 +3,8 @@ package testenv
 import (
 	"errors"
 	"fmt"
+	"io"
+	"math/bits"
 	"net"
 	"net/netip"
 	"os/exec"
@@ -45,7 +47,8 @@ type laneRules struct {
 	// lane says how the lanes of wifi and of the other link must end: used, or
 	// lost. In between they may be tried.
 	lane, other laneEnd
-	// bound is how many trains may leave by a lane that was lost, if not 0.
+	// bound is how many trains may leave by a lane that was lost, if not 0, and one
+	// more each time that it is tried anew: after longer and longer times.
 	bound uint64
 }
 
@@ -123,8 +126,8 @@ func TestLane(t *testing.T) {
 // laneLinks are quick enough for what a millisecond lets go to be a train.
 func laneLinks() LabConfig {
 	return LabConfig{Links: []LabLink{
-		{Name: "wifi", Rate: 150e6, RTT: 8 * time.Millisecond, Queue: 256 << 10},
-		{Name: "cell", Rate: 100e6, RTT: 12 * time.Millisecond, Queue: 256 << 10},
+		{Name: "wifi", Rate: 150e6, RTT: 8 * time.Millisecond, Queue: 1 << 20},
+		{Name: "cell", Rate: 100e6, RTT: 12 * time.Millisecond, Queue: 1 << 20},
 	}}
 }
 
@@ -170,7 +173,7 @@ func sendByLane(t *testing.T, c laneCase) {
 	}
 	l := w.connect(c.sender(), c.receiver, c.family)
 	conn := l.client.(*mptcp.Conn)
-	gaps := watchGaps(t, l.server)
+	gaps, began := watchGaps(l.server), time.Now()
 	s := w.stream(l.client, gaps, 4<<20)
 	s.moves("enough for lanes", 3<<20)
 	if !c.plain {
@@ -182,10 +185,13 @@ func sendByLane(t *testing.T, c laneCase) {
 		s.moves("more after that", 4<<20)
 	}
 	judge := func() error {
-		paths := lanePaths(w, conn)
-		err := c.rules.lane.judge("wifi", paths["wifi"], c.rules.bound)
+		paths, bound := lanePaths(w, conn), c.rules.bound
+		if bound != 0 {
+			bound += uint64(bits.Len64(uint64(time.Since(began) / (100 * time.Millisecond))))
+		}
+		err := c.rules.lane.judge("wifi", paths["wifi"], bound)
 		if p, has := paths["cell"]; has {
-			err = errors.Join(err, c.rules.other.judge("cell", p, c.rules.bound))
+			err = errors.Join(err, c.rules.other.judge("cell", p, bound))
 		}
 		return err
 	}
@@ -241,17 +247,16 @@ type gapReader struct {
 	last    time.Time
 	gap     time.Duration
 	stalled atomic.Int64 // nanoseconds that this process was not run when it should have
+	quit    chan struct{}
 }
 
-func watchGaps(t *testing.T, c net.Conn) *gapReader {
-	g := &gapReader{Conn: c}
-	quit := make(chan struct{})
-	t.Cleanup(func() { close(quit) })
+func watchGaps(c net.Conn) *gapReader {
+	g := &gapReader{Conn: c, quit: make(chan struct{})}
 	go func() {
 		const beat = 20 * time.Millisecond
 		for last := time.Now(); ; {
 			select {
-			case <-quit:
+			case <-g.quit:
 				return
 			case <-time.After(beat):
 			}
@@ -274,6 +279,9 @@ func (g *gapReader) Read(p []byte) (int, error) {
 	}
 	if n > 0 {
 		g.last = now
+	}
+	if err == io.EOF {
+		close(g.quit)
 	}
 	return n, err
 }
