@@ -12,7 +12,16 @@ type RoundRobin struct {
 
 	turn PathID // the path whose turn it is
 	left int    // segments left of the turn
-	used []int  // octets granted in this call, by index of the path
+
+	// Of one call:
+	ring []place // the paths of the best tier, by identifier
+	at   int     // where in it is the path whose turn it is, or else the next
+}
+
+// place is a path's in the ring.
+type place struct {
+	path int // its index
+	used int // octets granted
 }
 
 // NewRoundRobin returns a RoundRobin with the default quota for one connection.
@@ -21,46 +30,60 @@ func NewRoundRobin() Scheduler { return &RoundRobin{} }
 // Schedule implements Scheduler.
 func (s *RoundRobin) Schedule(_ Time, q *Queue, paths []Path, g []Grant) ([]Grant, Time) {
 	f := newFiller(q, g)
-	best := bestTier(paths)
-	s.used = append(s.used[:0], make([]int, len(paths))...)
+	s.lineUp(paths)
 	for {
 		if r, _ := f.front(); r.Empty() {
 			return f.grants, Never
 		}
-		i := s.pick(paths, best)
-		if i < 0 {
+		p := s.pick(paths)
+		if p == nil {
 			return f.grants, Never
 		}
-		s.give(&f, &paths[i], &s.used[i])
+		s.give(&f, &paths[p.path], &p.used)
 	}
 }
 
-// pick returns the index of the path to use now, -1 if none has room: the one
-// whose turn it is, or the next by identifier, round the end.
-func (s *RoundRobin) pick(paths []Path, best int) int {
-	next, first := -1, -1
+// lineUp makes the ring.
+func (s *RoundRobin) lineUp(paths []Path) {
+	best := bestTier(paths)
+	s.ring, s.at = s.ring[:0], 0
 	for i := range paths {
-		p := &paths[i]
-		if tier(p) != best || p.Room <= s.used[i] {
+		if tier(&paths[i]) != best {
 			continue
 		}
-		if p.ID == s.turn && s.left > 0 {
-			return i
-		}
-		if p.ID > s.turn && (next < 0 || p.ID < paths[next].ID) {
-			next = i
-		}
-		if first < 0 || p.ID < paths[first].ID {
-			first = i
+		s.ring = append(s.ring, place{path: i})
+		for j := len(s.ring) - 1; j > 0 && paths[s.ring[j-1].path].ID > paths[i].ID; j-- {
+			s.ring[j-1], s.ring[j] = s.ring[j], s.ring[j-1]
 		}
 	}
-	if next < 0 {
-		next = first
+	for s.at < len(s.ring) && paths[s.ring[s.at].path].ID < s.turn {
+		s.at++
 	}
-	if next >= 0 {
-		s.turn, s.left = paths[next].ID, s.quota()
+}
+
+// pick returns the path to use now, nil if none has room: the one whose turn it
+// is, or the next by identifier, round the end.
+func (s *RoundRobin) pick(paths []Path) *place {
+	if s.at < len(s.ring) {
+		p := &s.ring[s.at]
+		if paths[p.path].ID == s.turn {
+			if s.left > 0 && paths[p.path].Room > p.used {
+				return p
+			}
+			s.at++
+		}
 	}
-	return next
+	for range s.ring {
+		if s.at >= len(s.ring) {
+			s.at = 0
+		}
+		if p := &s.ring[s.at]; paths[p.path].Room > p.used {
+			s.turn, s.left = paths[p.path].ID, s.quota()
+			return p
+		}
+		s.at++
+	}
+	return nil
 }
 
 // give grants p one piece of its turn. A path that can take none has no room

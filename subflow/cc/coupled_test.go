@@ -1,6 +1,7 @@
 package cc
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -363,18 +364,24 @@ func TestCoupledNoAllocation(t *testing.T) {
 	}
 }
 
-// BenchmarkCoupled is one decision for one of two paths.
+// BenchmarkCoupled is one decision for one of two paths, and of eight.
 func BenchmarkCoupled(b *testing.B) {
 	for _, x := range coupledKinds {
-		b.Run(x.name, func(b *testing.B) {
-			all := groupOf(x.make, member{cwnd: 50, rtt: 100 * ms}, member{cwnd: 80, rtt: 30 * ms})
-			b.ReportAllocs()
-			for b.Loop() {
-				all[0].feed(100 * ms)
-				if all[0].now.cwnd > 1000*mss {
-					all[0].now.cwnd = 50 * mss
+		for _, n := range []int{2, 8} {
+			b.Run(fmt.Sprintf("%s/%d", x.name, n), func(b *testing.B) {
+				members := make([]member, n)
+				for i := range members {
+					members[i] = member{cwnd: 50 + 30*i, rtt: time.Duration(100-10*i) * ms}
 				}
-			}
-		})
+				all := groupOf(x.make, members...)
+				b.ReportAllocs()
+				for b.Loop() {
+					all[0].feed(100 * ms)
+					if all[0].now.cwnd > 1000*mss {
+						all[0].now.cwnd = 50 * mss
+					}
+				}
+			})
+		}
 	}
 }
