@@ -6,6 +6,7 @@ import (
 
 	"github.com/mpnc/mpnc/internal/netio"
 	"github.com/mpnc/mpnc/mptcp/engine"
+	"github.com/mpnc/mpnc/subflow"
 )
 
 // laneEvery is how often all connections ask for their fast lanes again, at most,
@@ -56,7 +57,7 @@ func (s *Stack) findLane(c *Conn, w engine.WantLane) {
 		lane = l.Lane(w.Tuple, w.Link-dev.base)
 	}
 	c.mu.Lock()
-	c.core.SetLane(w.Tuple, lane.Train, lane.Via)
+	c.core.SetLane(w.Tuple, subflow.Lane{Limit: lane.Train, Via: lane.Via, Tracked: lane.Tracked})
 	c.pollAndUnlock(s.now())
 }
 

@@ -30,7 +30,7 @@ import (
 // Such a firewall knows the peer's window from acknowledgments that it took for
 // valid, and what we send beyond that is invalid, too: once all is, nothing will
 // get in ever again, and that may be long before a rule is loaded that drops it. So
-// its view is kept here (plain, edge), and nothing is sent from where the next
+// its view is kept here (plain, edge) where there may be one (Tracked), and nothing is sent from where the next
 // segment could not be seen: at worst new data waits for an acknowledgment.
 const (
 	laneTrains = 64 // after so many one segment leaves the ordinary way
@@ -60,8 +60,7 @@ const (
 
 // lane is what a subflow knows of its fast lane.
 type lane struct {
-	limit    int    // octets of payload that a train may have; 0: there is none
-	via      uint64 // what tells it from others
+	Lane
 	state    laneState
 	from     seq.Offset // of the train on probation
 	arrived  bool       // some of that, before it left another way
@@ -80,15 +79,32 @@ type lane struct {
 	deaf     mono.Time  // until then a RST may be the answer to the train on probation
 }
 
-// SetLane says that the path has a fast lane that takes trains of limit octets of
-// payload; 0, that it has none any more. A lane by another way than the one
+// Lane is what a path's fast lane is like.
+type Lane struct {
+	// Limit is how many octets of payload a train may have; 0: there is no lane.
+	Limit int
+	// Via tells a lane from others of the path.
+	Via uint64
+	// Tracked says that this host may track the connection, as it has done since
+	// the first SYN. (One that it begins to track later it judges mildly.)
+	Tracked bool
+}
+
+// SetLane says what lane the path has from now on. One by another way than the one
 // before has to be earned anew.
-func (s *Subflow) SetLane(limit int, via uint64) {
+func (s *Subflow) SetLane(to Lane) {
 	l := &s.lane
-	if limit == l.limit && via == l.via {
+	if to == l.Lane {
 		return
 	}
-	l.limit, l.via = limit, via
+	if to.Tracked && !l.Tracked && l.end > 0 {
+		l.plain, l.edge = s.snd.nxt, s.snd.edge // it takes these as they are
+	}
+	anew := to.Limit != l.Limit || to.Via != l.Via
+	l.Lane = to
+	if !anew {
+		return
+	}
 	if l.state == laneTried {
 		l.next = s.snd.nxt // what answers that train says nothing of this lane
 	}
@@ -106,12 +122,15 @@ func (s *Subflow) TrainLimit(now mono.Time, b *wire.Batch) int {
 		return b.MaxTrain
 	case l.state == laneTried || l.state == laneLost || l.trains >= laneTrains:
 		return 0
-	case l.trains > 0 && dist(s.snd.nxt, l.plain) > s.snd.wnd/4:
+	case l.Tracked && l.trains > 0 && dist(s.snd.nxt, l.plain) > s.snd.wnd/4:
 		return 0
 	case l.state == laneShut && (now < l.until || before(s.snd.una, l.next) || s.rec.mode != open):
 		return 0
 	}
-	return min(l.limit, b.MaxTrain, dist(l.edge, s.snd.nxt)-s.MSS())
+	if l.Tracked {
+		return min(l.Limit, b.MaxTrain, dist(l.edge, s.snd.nxt)-s.MSS())
+	}
+	return min(l.Limit, b.MaxTrain)
 }
 
 // laneWaits reports whether new data waits: for the answer to the train on
@@ -120,13 +139,13 @@ func (s *Subflow) TrainLimit(now mono.Time, b *wire.Batch) int {
 func (s *Subflow) laneWaits() bool {
 	l := &s.lane
 	return l.state == laneTried ||
-		l.state == laneOpen && s.snd.recs.len() > 0 && before(l.edge, s.snd.nxt+seq.Offset(s.MSS()))
+		l.state == laneOpen && l.Tracked && s.snd.recs.len() > 0 && before(l.edge, s.snd.nxt+seq.Offset(s.MSS()))
 }
 
 // onWindow notes what an acknowledgment says of the peer's window. While no train
 // has left, all are valid.
 func (l *lane) onWindow(ack seq.Offset, wnd int) {
-	if l.end == 0 || !after(ack, l.plain) {
+	if !l.Tracked || l.end == 0 || !after(ack, l.plain) {
 		l.edge = later(l.edge, ack+seq.Offset(wnd))
 	}
 }
@@ -134,7 +153,10 @@ func (l *lane) onWindow(ack seq.Offset, wnd int) {
 // sent notes that a packet with payload from from to end left at now.
 func (l *lane) sent(now mono.Time, from, end seq.Offset, train bool, rto time.Duration) {
 	if !train {
-		if l.end == 0 || !after(from, l.edge) {
+		switch {
+		case !l.Tracked:
+			l.plain = later(l.plain, end)
+		case l.end == 0 || !after(from, l.edge):
 			l.plain = later(l.plain, min(end, l.edge))
 		}
 		l.trains = 0
@@ -256,5 +278,5 @@ func (s *Subflow) trainWorth() int {
 	if s.lane.state != laneOpen {
 		return 0
 	}
-	return min(s.lane.limit-s.lane.limit%s.MSS(), min(s.Cwnd(), s.snd.wnd)/3)
+	return min(s.lane.Limit-s.lane.Limit%s.MSS(), min(s.Cwnd(), s.snd.wnd)/3)
 }

@@ -46,7 +46,7 @@ func (x *laneBox) out(n *network, pkt []byte, p wire.Packet) bool {
 		x.kind = x.next
 	}
 	if n.a.sf.State() == StateEstablished {
-		n.a.sf.SetLane(50_000, 1)
+		n.a.sf.SetLane(Lane{Limit: 50_000, Via: 1, Tracked: true})
 	}
 	var seg wire.Segment
 	wire.Parse(pkt, &seg, p.Csum)

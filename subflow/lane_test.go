@@ -13,7 +13,7 @@ func onLane(t *testing.T) *bench { return established(t, Config{}).giveLane() }
 
 func (b *bench) giveLane() *bench {
 	b.batch.Lane, b.batch.MaxTrain = true, 65535
-	b.sf.SetLane(30_000, 1)
+	b.sf.SetLane(Lane{Limit: 30_000, Via: 1, Tracked: true})
 	return b
 }
 
@@ -285,6 +285,36 @@ func TestLaneShowsItselfByWindow(t *testing.T) {
 	}
 }
 
+// On a host that tracks no connections nobody has a view to keep: one segment in 64
+// trains is all that leaves the ordinary way, and nothing waits.
+func TestLaneUntracked(t *testing.T) {
+	b := laneOpened(t)
+	b.sf.SetLane(Lane{Limit: 30_000, Via: 1})
+	b.expectLane(laneOpen)
+	singles, at := 0, 3001
+	for range 3 * laneTrains {
+		b.write(3000)
+		for _, p := range b.takeOut() {
+			if at = p.seq + p.n; p.train == 0 {
+				singles++
+			}
+		}
+		b.advance(ms)
+		b.ack(at) // of all at once
+	}
+	if want := 3001 + 3*laneTrains*3000; at != want || singles > 3+1 {
+		t.Fatalf("sent up to %d of %d, %d segments by themselves", at, want, singles)
+	}
+	// Tracked later, it is from what is seen then.
+	b.sf.SetLane(Lane{Limit: 30_000, Via: 1, Tracked: true})
+	b.expectLane(laneOpen)
+	b.write(3000)
+	b.expectTrain(at, 3000)
+	if l := &b.sf.lane; int(l.plain) != at || l.edge != b.sf.snd.edge {
+		t.Fatalf("seen up to %d, window up to %d: %+v", at, b.sf.snd.edge, l)
+	}
+}
+
 // takeOut takes what was sent.
 func (b *bench) takeOut() (out []pkt) {
 	out, b.out, b.segs = b.out, nil, nil
@@ -363,7 +393,7 @@ func TestLaneOnlyProbesAnswered(t *testing.T) {
 		}
 	}
 	b.expectLane(laneShut)
-	b.sf.SetLane(30_000, 2)
+	b.sf.SetLane(Lane{Limit: 30_000, Via: 2, Tracked: true})
 	b.write(3000)
 	b.expectData(at, 1000, 1000, 1000)
 	at += 3000
@@ -541,19 +571,19 @@ func TestLaneResetAfterProbe(t *testing.T) {
 // of again, stays what it is.
 func TestLaneChanges(t *testing.T) {
 	b := laneOpened(t)
-	b.sf.SetLane(30_000, 1)
+	b.sf.SetLane(Lane{Limit: 30_000, Via: 1, Tracked: true})
 	b.expectLane(laneOpen)
-	b.sf.SetLane(0, 0)
+	b.sf.SetLane(Lane{})
 	b.expectLane(laneShut)
 	b.write(2000)
 	b.expectData(3001, 1000, 1000)
 	b.ack(5001)
-	b.sf.SetLane(30_000, 2)
+	b.sf.SetLane(Lane{Limit: 30_000, Via: 2, Tracked: true})
 	b.write(5000)
 	b.expectTrain(5001, 5000)
 	b.expectLane(laneTried)
 
-	b.sf.SetLane(20_000, 3) // on probation: its answer would say nothing of this one
+	b.sf.SetLane(Lane{Limit: 20_000, Via: 3, Tracked: true}) // on probation: its answer would say nothing of this one
 	b.expectLane(laneShut)
 	b.write(2000)
 	b.expectData(10_001, 1000, 1000) // nothing is tried while that is unanswered
@@ -570,7 +600,7 @@ func TestLaneGoesOnProbation(t *testing.T) {
 	b.write(32_000)
 	b.expectTrain(1, 30_000)
 	b.expectNothing()
-	b.sf.SetLane(0, 0)
+	b.sf.SetLane(Lane{})
 	b.poll()
 	b.expectData(30_001, 1000, 1000)
 }

@@ -463,7 +463,7 @@ func (s *Subflow) sendText(x *output, m Mapping, off seq.Offset, n int) int {
 		limit = 0
 	}
 	n = cut(n, mss, limit)
-	if x.b.Lane && n > mss && m.Data+seq.Data(off-m.Off)+seq.Data(n) == x.src.End() {
+	if x.b.Lane && s.lane.Tracked && n > mss && m.Data+seq.Data(off-m.Off)+seq.Data(n) == x.src.End() {
 		n = (n - 1) / mss * mss // the last segment leaves the ordinary way: see lane
 	}
 	if x.fresh { //spec:T75 off: {

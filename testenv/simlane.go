@@ -6,6 +6,7 @@ import (
 	"github.com/mpnc/mpnc/internal/seq"
 	"github.com/mpnc/mpnc/internal/wire"
 	"github.com/mpnc/mpnc/mptcp/engine"
+	"github.com/mpnc/mpnc/subflow"
 )
 
 // laneDelay is how long a host takes to find out about a lane.
@@ -34,7 +35,7 @@ func (h *SimHost) SetLanes(l SimLanes) {
 func (h *SimHost) findLane(c *SimConn, w engine.WantLane) {
 	h.sim.At(h.sim.now.Add(laneDelay), func() {
 		if !c.gone {
-			c.Core.SetLane(w.Tuple, 60_000, uint64(w.Link))
+			c.Core.SetLane(w.Tuple, subflow.Lane{Limit: 60_000, Via: uint64(w.Link), Tracked: true})
 			c.Poke()
 		}
 	})

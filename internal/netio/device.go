@@ -30,6 +30,9 @@ type Lane struct {
 	// Via tells lanes of one path apart: by another next hop, or another MTU, it
 	// is another one.
 	Via uint64
+	// Tracked says that the host may track connections, and so judge what it sees of
+	// them by what else it has seen.
+	Tracked bool
 }
 
 // Laner is a Device with fast lanes. A train that has none leaves as packets.

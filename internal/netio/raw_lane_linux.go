@@ -4,7 +4,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/fnv"
+	"io/fs"
 	"net/netip"
+	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -95,7 +98,23 @@ func (r *Raw) Lane(t wire.Tuple, link int) Lane {
 	if !e.ok || e.shut.Load() {
 		return Lane{}
 	}
-	return Lane{Train: e.hop.MaxTrain - laneHeaders, Via: e.via}
+	return Lane{Train: e.hop.MaxTrain - laneHeaders, Via: e.via, Tracked: r.tracks()}
+}
+
+// tracks reports whether connections of the device's namespace are tracked now: ours
+// is one of them then.
+func (r *Raw) tracks() (yes bool) {
+	r.ns.do(func() {
+		n, err := os.ReadFile("/proc/sys/net/netfilter/nf_conntrack_count")
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			yes = true
+		default:
+			yes = strings.TrimSpace(string(n)) != "0"
+		}
+	})
+	return yes
 }
 
 // find returns the entry of a pair, asking the system if what is known of it is

@@ -621,6 +621,25 @@ func TestLaneRefused(t *testing.T) {
 	six.train(10_000, 1400, false, true)
 }
 
+// A lane says whether this host tracks connections.
+func TestLaneTracked(t *testing.T) {
+	needs(t, "nft")
+	p, ways := laneWays(t)
+	w := ways[0]
+	w.warm()
+	if l := w.lane(); l.Train == 0 || l.Tracked {
+		t.Fatalf("before: %+v", l)
+	}
+	rules := "table inet t { chain in { type filter hook input priority 0; ct state established accept; }; }"
+	if err := try(p.a, rules, "nft", "-f", "-"); err != nil {
+		t.Fatal(err)
+	}
+	w.a.send("a1", segment(w.from, w.to, wire.ACK, big(1)))
+	if l := w.lane(); l.Train == 0 || !l.Tracked {
+		t.Fatalf("after: %+v", l)
+	}
+}
+
 // The table of lanes is bounded: what nobody asks for any more makes way, and who
 // finds no room goes without. Without a reader nothing else changes.
 func TestLanesBounded(t *testing.T) {

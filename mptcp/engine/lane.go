@@ -2,6 +2,7 @@ package engine
 
 import (
 	"github.com/mpnc/mpnc/internal/wire"
+	"github.com/mpnc/mpnc/subflow"
 )
 
 // laneWorth is how much a path has to have delivered before its driver is asked
@@ -18,9 +19,9 @@ func (p *path) askLane(b *wire.Batch) {
 
 // SetLane answers WantLane: see subflow.SetLane. A subflow that is gone has no
 // lane.
-func (c *Conn) SetLane(t wire.Tuple, limit int, via uint64) {
+func (c *Conn) SetLane(t wire.Tuple, lane subflow.Lane) {
 	if p := c.pathOf(t); p != nil {
-		p.sf.SetLane(limit, via)
+		p.sf.SetLane(lane)
 	}
 }
 
