@@ -272,11 +272,12 @@ func (s *Subflow) answersTrain(now mono.Time, seg *wire.Segment) bool {
 	return true
 }
 
-// trainWorth is the least that is worth a train: a third of what the windows let
-// be in flight, or all that a train takes; 0 without a lane.
+// trainWorth is the least that is worth a train: a third of the congestion window
+// and half the peer's, or all that a train takes; 0 without a lane. A window is small
+// where a device holds what many connections send: to each train its turn, then.
 func (s *Subflow) trainWorth() int {
 	if s.lane.state != laneOpen {
 		return 0
 	}
-	return min(s.lane.Limit-s.lane.Limit%s.MSS(), min(s.Cwnd(), s.snd.wnd)/3)
+	return min(s.lane.Limit-s.lane.Limit%s.MSS(), min(s.Cwnd()/3, s.snd.wnd/2))
 }

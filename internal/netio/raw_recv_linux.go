@@ -20,8 +20,9 @@ const (
 	// interface arrive as one, up to 64 KB.
 	maxRead = ipv6Len + 65535
 	// receiveBuffer is asked for from the kernel; the default would hold four
-	// merged packets, for all connections together.
-	receiveBuffer = 64 << 20
+	// merged packets, for all connections together. This holds two trains of each
+	// of a thousand.
+	receiveBuffer = 128 << 20
 	controlLen    = 128
 	// maxHotReads is how often one socket is read before the others are looked at.
 	maxHotReads = 16
