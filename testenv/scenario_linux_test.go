@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -163,6 +164,7 @@ type play struct {
 
 	lenient  bool // another attempt follows
 	last     bool // none follows, whatever happens
+	stood    func() time.Duration
 	finished bool
 	ended    int64 // subflows of ours, before everything ended
 }
@@ -217,6 +219,7 @@ func (s *scenario) attempt(t *testing.T, ours place, lenient, last bool) (ok boo
 		}
 	}()
 	p.ids = [2]uint8{firstID, firstID}
+	p.stood = standstill(t)
 	p.setUpKernel()
 	p.setUpOurs()
 	p.connect()
@@ -487,13 +490,15 @@ func (p *play) settle(want []count) bool {
 	return false
 }
 
-// late reports whether either end has sent something again. Links lose nothing
-// but what a scenario is about: the machine did not get round to somebody for
-// longer than the protocol waits, and then what is counted is another story.
+// late reports whether this process stood still, or either end has sent something
+// again. Links lose nothing but what a scenario is about: the machine did not get
+// round to somebody for longer than the protocol waits, and then what is counted
+// is another story.
 func (p *play) late() bool {
+	p.t.Helper()
 	kernels, err := p.hosts[p.kernels()].Counters()
 	must(p.t, err)
-	again := kernels["TcpRetransSegs"] > 0
+	again := p.stood() > 300*time.Millisecond || kernels["TcpRetransSegs"] > 0
 	for _, sf := range p.conn.Stats().Subflows {
 		again = again || sf.Retransmits > 0 || sf.RTOs > 0
 	}
@@ -540,6 +545,28 @@ func (p *play) repeats(have [2]map[string]int64, want []count) int64 {
 
 // echoesLost: then how often an address is told is what the case is about.
 func (p *play) echoesLost() bool { return p.s.family == "add_addr_timeout" }
+
+// standstill returns a function that tells for how long this process was not run,
+// at most, since.
+func standstill(t *testing.T) (longest func() time.Duration) {
+	const beat = 20 * time.Millisecond
+	var most atomic.Int64
+	quit := make(chan struct{})
+	t.Cleanup(func() { close(quit) })
+	go func() {
+		for last := time.Now(); ; {
+			select {
+			case <-quit:
+				return
+			case <-time.After(beat):
+			}
+			now := time.Now()
+			most.Store(max(most.Load(), int64(now.Sub(last)-beat)))
+			last = now
+		}
+	}()
+	return func() time.Duration { return time.Duration(most.Load()) }
+}
 
 // counters reads those of both ends.
 func (p *play) counters() (have [2]map[string]int64) {
