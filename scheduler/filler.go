@@ -2,10 +2,14 @@ package scheduler
 
 import "math"
 
-// maxPiece bounds one grant: a mapping's length has 16 bits (RFC 8684,
-// Section 3.3.1), and so has that of the packet that may carry all of it: less the
-// longest headers, so that no grant ends in a packet of one segment.
-const maxPiece = math.MaxUint16 - 100
+const (
+	// maxPiece bounds one grant: a mapping's length has 16 bits (RFC 8684,
+	// Section 3.3), and a DATA_FIN counts one in it.
+	maxPiece = math.MaxUint16 - 1
+	// trainPiece bounds a grant of many segments, which may leave as one packet:
+	// less the longest headers, so that none ends in a packet of one segment.
+	trainPiece = math.MaxUint16 - 100
+)
 
 // filler hands out one call's data in the order it has to go: ranges lost
 // elsewhere, oldest first, then new data without a gap.
@@ -67,7 +71,7 @@ func (f *filler) take(p *Path, used, most int) int {
 // piece cuts avail octets to the room of a path, in full segments unless it is
 // all there is.
 func piece(avail int, p *Path, used, most int) int {
-	n := min(avail, p.Room-used, most, maxPiece)
+	n := min(avail, p.Room-used, most, longest(p))
 	if n <= 0 || n == avail {
 		return n
 	}
@@ -84,6 +88,14 @@ func piece(avail int, p *Path, used, most int) int {
 
 // segment is the size of a full segment of p, whatever a caller put there.
 func segment(p *Path) int { return min(max(p.MSS, 1), maxPiece) }
+
+// longest is how long one grant for p may be.
+func longest(p *Path) int {
+	if segment(p) > trainPiece/2 {
+		return maxPiece
+	}
+	return trainPiece
+}
 
 // grant appends r for the path, or extends this call's last grant if r
 // continues it and both fit one mapping. Lost and new data stay apart.
