@@ -27,6 +27,7 @@ import (
 )
 
 func main() {
+	halfTheProcessors()
 	sig := catchSignals()
 	os.Exit(start(os.Args[0], os.Args[1:], sig, stdio{os.Stdin, os.Stdout, os.Stderr}))
 }

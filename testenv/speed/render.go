@@ -220,7 +220,8 @@ const method = `## How it is measured
 Two hosts are network namespaces, joined by two veth pairs with an MTU of 1,500 and all offloads on, made anew for every
 sample; *mtu* has TSO, GSO, GRO and checksum offloads off, and our trains too (` + "`MPNC_OFFLOAD=off`" + `). Everybody's congestion
 control is %s, and everybody has the buffers that are his own default, but gVisor and quic-go, which have what was fastest
-for them. The kernel's MPTCP has an endpoint for each path.
+for them. The kernel's MPTCP has an endpoint for each path. Our two ends have half of the processors each
+(` + "`GOMAXPROCS`" + `, as the command sets it), which is faster for them; the others have all, which is faster for the kernel's sockets.
 
 Commands carry a file of %d MB in memory to /dev/null, from the client's start until both ends have ended: what it takes to
 begin and to end is part of it. ` + "`nc`" + ` is OpenBSD's, ` + "`socat`" + ` has buffers of 256 KB; ` + "`mptcpize`" + ` makes them speak MPTCP. All others are
