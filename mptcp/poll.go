@@ -174,7 +174,11 @@ func (c *Conn) turn(p *port, ch *chores) {
 	if i := slices.Index(c.inLine, p); i >= 0 {
 		c.inLine = slices.Delete(c.inLine, i, i+1)
 	}
-	c.poll(c.stack.now(), p, ch)
+	now := c.at(c.stack.now())
+	if c.core.PollTimeout() <= now {
+		c.core.HandleTimeout(now) // the alarm does not ring for who stands in line
+	}
+	c.poll(now, p, ch)
 }
 
 // pollTimeout arms the timer if the deadline is earlier than when the heap

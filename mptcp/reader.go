@@ -162,7 +162,7 @@ func (r *reader) lock(c *Conn) {
 func (r *reader) endRun() {
 	if c := r.conn; c != nil {
 		r.shareOut(c)
-		if c.rwaits > 0 {
+		if c.rwaits > 0 && !c.lent {
 			c.core.DeferAcks(c.at(r.now))
 			r.woke = true
 		}

@@ -80,8 +80,11 @@ func (s *Subflow) DeferAck(now mono.Time) {
 	if !a.ackSoon || a.ackNow {
 		return
 	}
-	a.ackSoon, a.deferred = false, true
-	s.timers.Set(timerDelack, now.Add(deferBound))
+	a.ackSoon = false
+	if !a.deferred {
+		a.deferred = true
+		s.timers.Set(timerDelack, now.Add(deferBound))
+	}
 }
 
 // SendDeferred has an ACK leave that DeferAck holds back, and reports whether there
@@ -89,7 +92,7 @@ func (s *Subflow) DeferAck(now mono.Time) {
 func (s *Subflow) SendDeferred() bool {
 	a := &s.rcv.acks
 	a.ackSoon = a.ackSoon || a.deferred
-	return a.deferred
+	return a.deferred && !s.muted && s.state.synchronized()
 }
 
 // challenge asks for an ACK in answer to a segment that failed a check, within

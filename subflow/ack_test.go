@@ -177,3 +177,49 @@ func TestSpansAreBounded(t *testing.T) {
 		t.Fatalf("RCV.NXT %d", b.sf.RcvNxt())
 	}
 }
+
+// An ACK that waits for a reader waits a millisecond and no longer, however much
+// arrives meanwhile; what it waits for lets it go at once; and one that is due for
+// another reason does not wait.
+func TestDeferAck(t *testing.T) {
+	b := established(t, Config{})
+	at := 1
+	arrive := func() {
+		b.send(pkt{f: fA, seq: at, ack: 1, n: 2000})
+		at += 2000
+	}
+	for range quickSegments { // those are acknowledged at once
+		arrive()
+	}
+	b.out, b.segs = nil, nil
+	deferred := func() {
+		b.t.Helper()
+		b.sf.HandleSegment(b.now, b.segment(pkt{f: fA, seq: at, ack: 1, n: 2000}))
+		at += 2000
+		b.sf.DeferAck(b.now)
+		b.poll()
+		b.expectNothing()
+	}
+	deferred()
+	b.advance(deferBound / 2)
+	deferred()
+	b.advance(deferBound / 2)
+	b.expect(pkt{f: fA, seq: 1, ack: at})
+	b.expectNothing()
+
+	deferred()
+	if !b.sf.SendDeferred() {
+		t.Error("nothing waits")
+	}
+	b.poll()
+	b.expect(pkt{f: fA, seq: 1, ack: at})
+	if b.sf.SendDeferred() {
+		t.Error("something waits still")
+	}
+
+	deferred()
+	b.sf.Mute(b.now, true)
+	if b.sf.SendDeferred() {
+		t.Error("an ACK leaves by a path that is gone")
+	}
+}

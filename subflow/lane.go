@@ -25,7 +25,8 @@ import (
 // everything in. So the highest segment is also sent again when the retransmission
 // timer fires: the first one would be answered with an acknowledgment of all the
 // rest. Where it is only such probes that are answered, the lane is of no use, and is
-// shut for longer each time that is found out anew. A timeout shuts it, too.
+// shut for longer each time that is found out anew, and in the end for good. A timeout
+// shuts it, too.
 //
 // Such a firewall knows the peer's window from acknowledgments that it took for
 // valid, and what we send beyond that is invalid, too: once all is, nothing will
@@ -36,6 +37,7 @@ const (
 	laneTrains = 64 // after so many one segment leaves the ordinary way
 	laneProbes = 3  // only the probe was answered, so often in a row: the lane is shut
 	laneGood   = 64 // acknowledgments of trains after which what went before is forgotten
+	laneTries  = 8  // failures before that: the lane is lost
 
 	laneRetry     = 100 * time.Millisecond // how long it is shut at first, and
 	mostLaneRetry = 12 * time.Second       // at most
@@ -75,6 +77,7 @@ type lane struct {
 	probeEnd seq.Offset // of its segment
 	probes   int        // those in a row that alone were answered
 	good     int        // acknowledgments of trains since it was shut
+	failures int        // since they were good for a while
 	show     bool       // the highest segment is to leave the ordinary way
 	deaf     mono.Time  // until then a RST may be the answer to the train on probation
 }
@@ -138,8 +141,14 @@ func (s *Subflow) TrainLimit(now mono.Time, b *wire.Batch) int {
 // One will come, because whatever is outstanding left the ordinary way at its end.
 func (s *Subflow) laneWaits() bool {
 	l := &s.lane
-	return l.state == laneTried ||
-		l.state == laneOpen && l.Tracked && s.snd.recs.len() > 0 && before(l.edge, s.snd.nxt+seq.Offset(s.MSS()))
+	return l.state == laneTried || s.snd.recs.len() > 0 && s.laneHides(s.MSS())
+}
+
+// laneHides reports whether n more octets are not wholly in the window that a
+// firewall of this host knows of.
+func (s *Subflow) laneHides(n int) bool {
+	l := &s.lane
+	return l.state == laneOpen && l.Tracked && before(l.edge, s.snd.nxt+seq.Offset(n))
 }
 
 // onWindow notes what an acknowledgment says of the peer's window. While no train
@@ -219,8 +228,11 @@ func (s *Subflow) laneOnAck(now mono.Time, st *ackState) {
 	case una != l.plain:
 		l.probes = 0
 		if l.good++; l.good == laneGood {
-			l.retry = 0
+			l.retry, l.failures = 0, 0
 		}
+	}
+	if l.state == laneOpen && s.snd.recs.len() == 0 && s.laneHides(0) {
+		s.shutLane(now) // it went too far: no acknowledgment will show more
 	}
 }
 
@@ -238,6 +250,9 @@ func (s *Subflow) shutLane(now mono.Time) {
 	l := &s.lane
 	l.retry = min(max(2*l.retry, laneRetry), mostLaneRetry)
 	l.state, l.next, l.until = laneShut, s.snd.nxt, now.Add(l.retry)
+	if l.failures++; l.failures == laneTries {
+		l.state = laneLost
+	}
 }
 
 // wantShow: not if the highest segment has just left for another reason.

@@ -448,11 +448,12 @@ func TestLaneHastyProbes(t *testing.T) {
 }
 
 // A train on probation that only a probe was answered to has failed; the lane is
-// tried again after a time that doubles with each failure, up to a bound.
+// tried again after a time that doubles with each failure, up to a bound, and lost
+// after some.
 func TestLaneProbationFails(t *testing.T) {
 	b := withTimestamps(t, Config{}).giveLane()
 	at := 1
-	for i := range 10 {
+	for i := range laneTries {
 		b.expectLane(laneShut)
 		b.write(5000)
 		b.expectTrain(at, 5000)
@@ -468,6 +469,7 @@ func TestLaneProbationFails(t *testing.T) {
 		b.ack(at)
 		b.advance(ms)
 	}
+	b.expectLane(laneLost)
 }
 
 // Trains that are answered for a while make up for failures.

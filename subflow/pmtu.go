@@ -253,7 +253,7 @@ func (s *Subflow) wantSizeProbe(now mono.Time) bool {
 	}
 	n := s.payloadOf(s.mtu.try)
 	m := d.todo.live()[0]
-	return dist(m.Off+seq.Offset(m.Len), d.nxt) >= n && d.unsent() >= n+s.MSS() &&
+	return !s.laneHides(n) && dist(m.Off+seq.Offset(m.Len), d.nxt) >= n && d.unsent() >= n+s.MSS() &&
 		dist(d.edge, d.nxt) >= n && s.Cwnd()-s.inFlight() >= n && s.credit(now) >= min(n, probeCredit*s.MSS())
 }
 

@@ -292,14 +292,14 @@ func (s *Subflow) wantTLP(mono.Time) bool {
 		return false
 	}
 	live := s.snd.recs.live()
-	return s.windowBudget() > 0 || !live[len(live)-1].has(recSacked|recLost)
+	return s.probeBudget() > 0 || !live[len(live)-1].has(recSacked|recLost)
 }
 
 // sendTLP sends the probe: new data if there is some and the peer's window
 // allows, else the last segment again (RFC 8985, Section 7.3). Neither the
 // congestion window nor pacing stops it.
 func (s *Subflow) sendTLP(x *output) bool {
-	if n := s.windowBudget(); n > 0 { //spec:T54 off: if n := s.windowBudget(); n < 0 {
+	if n := s.probeBudget(); n > 0 { //spec:T54 off: if n := s.probeBudget(); n < 0 {
 		x.alone = true
 		sent := s.sendFresh(x, min(n, s.MSS()))
 		if x.alone = false; sent {
@@ -337,6 +337,15 @@ func (s *Subflow) resendLast(x *output) bool {
 	x.alone = true
 	defer func() { x.alone = false }()
 	return s.resend(x, i, s.MSS())
+}
+
+// probeBudget is how much new data a tail loss probe may have.
+func (s *Subflow) probeBudget() int {
+	n := min(s.windowBudget(), s.MSS())
+	if s.laneHides(n) {
+		return 0
+	}
+	return n
 }
 
 func (s *Subflow) wantData(now mono.Time) bool {

@@ -212,6 +212,8 @@ func (r *Raw) setFilters() error {
 		prog := rangeFilter(lo, hi, s.v6)
 		if none || pairs != nil && s.changed < maxChanges {
 			prog, lo, hi = exactFilter(pairs, s.v6), maxPort+1, 0
+		} else if pairs != nil {
+			r.wide.Store(true)
 		}
 		if err := attach(s.fd, prog); err != nil {
 			return fmt.Errorf("raw socket: %w", err)

@@ -23,6 +23,7 @@ const (
 	// merged packets, for all connections together. This holds two trains of each
 	// of a thousand.
 	receiveBuffer = 128 << 20
+	leastBuffer   = 8 << 20
 	controlLen    = 128
 	// maxHotReads is how often one socket is read before the others are looked at.
 	maxHotReads = 16
@@ -39,6 +40,7 @@ type rxSocket struct {
 	// changed is how often the filter was, since something was let in that is not
 	// ours.
 	changed int
+	holds   int // octets that the kernel keeps for us; 0: as many as it allows everybody
 
 	msgs    []unix.Mmsghdr
 	iovs    []unix.Iovec
@@ -68,13 +70,7 @@ func (r *Raw) openReceivers() error {
 			return err
 		}
 		if k.proto == unix.IPPROTO_TCP {
-			// The kernel counts what it takes beside the octets, too, and doubles
-			// what it was asked for to make up for that.
-			n, err := unix.GetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUF)
-			if err != nil {
-				return os.NewSyscallError("getsockopt", err)
-			}
-			r.holds = n / 2
+			r.holds = s.holds
 		}
 		r.rx = append(r.rx, s)
 	}
@@ -114,13 +110,26 @@ func (s *rxSocket) setup() error {
 	if err := s.setOptions(); err != nil {
 		return os.NewSyscallError("setsockopt", err)
 	}
-	if unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer) != nil {
-		_ = unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer) // the most we may have
+	size := bufferSize()
+	if unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, size) == nil {
+		s.holds = size
+	} else {
+		_ = unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, size) // the most we may have
 	}
 	if s.proto == unix.IPPROTO_TCP {
 		return nil
 	}
 	return attach(s.fd, icmpFilter(s.v6))
+}
+
+// bufferSize is receiveBuffer, or less on a host with little memory.
+func bufferSize() int {
+	var info unix.Sysinfo_t
+	if unix.Sysinfo(&info) != nil {
+		return leastBuffer
+	}
+	total := uint64(info.Totalram) * uint64(info.Unit)
+	return int(min(receiveBuffer, max(total/64, leastBuffer)))
 }
 
 // Types of ICMP that tell about a path: unreachable, time exceeded, too big.

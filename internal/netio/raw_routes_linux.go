@@ -5,7 +5,9 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 
+	"github.com/mpnc/mpnc/internal/mono"
 	"github.com/mpnc/mpnc/internal/netio/rtnl"
 )
 
@@ -18,6 +20,7 @@ type routes struct {
 	mu    sync.Mutex
 	age   uint64 // moved on by each change
 	known map[routeKey]Route
+	since mono.Time // the oldest of them
 }
 
 type routeKey struct {
@@ -25,8 +28,13 @@ type routeKey struct {
 	link          int
 }
 
-// maxRoutes bounds what is remembered: beyond it is begun anew.
-const maxRoutes = 4096
+const (
+	// maxRoutes bounds what is remembered: beyond it is begun anew.
+	maxRoutes = 4096
+	// routesLive is how long it is: the kernel does not tell when it learns that
+	// packets to somebody have to be smaller, or forgets it.
+	routesLive = mono.Time(time.Minute)
+)
 
 // open subscribes to changes, in the calling thread's namespace.
 func (m *routes) open() (err error) {
@@ -52,16 +60,19 @@ func (m *routes) settled() (changed bool) {
 }
 
 // get returns what is known of a route. age is that of the present.
-func (m *routes) get(k routeKey) (rt Route, known bool, age uint64, changed bool) {
+func (m *routes) get(k routeKey, now mono.Time) (rt Route, known bool, age uint64, changed bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	changed = m.settled()
+	if now >= m.since+routesLive {
+		clear(m.known)
+	}
 	rt, known = m.known[k]
 	return rt, known, m.age, changed
 }
 
 // put remembers an answer to a question of that age.
-func (m *routes) put(k routeKey, rt Route, age uint64) (changed bool) {
+func (m *routes) put(k routeKey, rt Route, age uint64, now mono.Time) (changed bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if changed = m.settled(); m.age != age {
@@ -69,6 +80,9 @@ func (m *routes) put(k routeKey, rt Route, age uint64) (changed bool) {
 	}
 	if m.known == nil || len(m.known) == maxRoutes {
 		m.known = make(map[routeKey]Route)
+	}
+	if len(m.known) == 0 {
+		m.since = now
 	}
 	m.known[k] = rt
 	return changed
@@ -81,7 +95,7 @@ func (r *Raw) Route(remote, local netip.Addr, link int) (Route, error) {
 	}
 	defer r.life.RUnlock()
 	k := routeKey{remote, local, link}
-	rt, known, age, changed := r.routes.get(k)
+	rt, known, age, changed := r.routes.get(k, r.now())
 	if changed {
 		r.lanes.changed()
 	}
@@ -93,7 +107,7 @@ func (r *Raw) Route(remote, local netip.Addr, link int) (Route, error) {
 		return Route{}, err
 	}
 	rt = Route{Local: found.Local, Link: found.Link, MTU: found.MTU}
-	if r.routes.put(k, rt, age) {
+	if r.routes.put(k, rt, age, r.now()) {
 		r.lanes.changed()
 	}
 	return rt, nil

@@ -150,7 +150,7 @@ func (r *Raw) writeTrains(p *port, b *wire.Batch, i int) (n int) {
 		r.stats.trains.Add(uint64(k))
 		switch errno {
 		case 0:
-		case unix.EINTR, unix.EAGAIN, unix.ENOBUFS:
+		case unix.EINTR, unix.EAGAIN, unix.ENOBUFS, unix.ENOMEM:
 			sent += r.failed(errno, n-sent)
 		case unix.ENETDOWN, unix.ENXIO, unix.ENODEV:
 			// It is down, or gone. The socket would not find it again if it came back.

@@ -90,6 +90,9 @@ func (c *Conn) mostWindow() int {
 // while others have as many under way: what would not fit there is lost. A window
 // whose size the user chose stays.
 func (c *Conn) ShareWindow(octets int) {
+	if c.nearestTrip() > sharedTrip {
+		octets = 0 // what is under way for long is not in the device
+	}
 	if c.share = octets; c.cfg.tuneRecv && c.rcv != nil && c.rcv.Size() > c.mostWindow() {
 		c.rcv.Resize(c.mostWindow())
 	}
@@ -108,6 +111,21 @@ func (c *Conn) flight() time.Duration {
 	trip := c.longestTrip()
 	if c.joined && trip > localTrip {
 		return max(trip, leastFlight)
+	}
+	return trip
+}
+
+// sharedTrip is the longest round trip for which what is under way counts as being
+// in the device that it goes to.
+const sharedTrip = 5 * time.Millisecond
+
+// nearestTrip is the least round trip there ever was of a path.
+func (c *Conn) nearestTrip() time.Duration {
+	trip := time.Duration(0)
+	for _, p := range c.paths {
+		if least := p.sf.MinRTT(); p.usable() && least > 0 && (trip == 0 || least < trip) {
+			trip = least
+		}
 	}
 	return trip
 }
