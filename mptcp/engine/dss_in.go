@@ -341,6 +341,7 @@ func (c *Conn) place(now mono.Time, at seq.Data, b []byte) {
 		b = b[:n]
 	}
 	c.used(now)
+	c.takeBeyond(at.Add(len(b)))
 	fresh := c.rcv.Place(at, b)
 	c.tune(now, fresh, 0)
 	if fresh < len(b) {

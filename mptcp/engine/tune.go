@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/mpnc/mpnc/internal/mono"
+	"github.com/mpnc/mpnc/internal/seq"
 	"github.com/mpnc/mpnc/internal/wire"
 )
 
@@ -118,6 +119,19 @@ func (c *Conn) flight() time.Duration {
 // sharedTrip is the longest round trip for which what is under way counts as being
 // in the device that it goes to.
 const sharedTrip = 5 * time.Millisecond
+
+// takeBeyond makes room for data up to end that lies beyond the window, but not
+// beyond the largest that there may be. Linux sends such: it adds the window that a
+// subflow showed when its own acknowledgment last moved to the newest DATA_ACK of
+// all (mptcp_ack_update_msk), and while the window is small that is too much.
+func (c *Conn) takeBeyond(end seq.Data) {
+	if !c.cfg.tuneRecv || end.LessEq(c.rcv.Edge()) {
+		return
+	}
+	if read := c.rcv.Next().Add(-c.rcv.Readable()); end.Sub(read) <= c.cfg.RecvBuffer {
+		c.rcv.Extend(end)
+	}
+}
 
 // nearestTrip is the least round trip there ever was of a path.
 func (c *Conn) nearestTrip() time.Duration {

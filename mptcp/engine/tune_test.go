@@ -145,3 +145,18 @@ func TestTripByTimestamps(t *testing.T) {
 		t.Errorf("%v was measured, want 80ms", got)
 	}
 }
+
+// Linux sends a little beyond a window that is small: that is taken, up to the
+// largest window that there may be, and the edge stays where it is then.
+func TestD11_BeyondTunedWindow(t *testing.T) {
+	s := tuned(t)
+	first, p := s.c.rcv.Next(), make([]byte, 1000)
+	s.c.place(s.now, s.c.rcv.Edge().Add(-400), p)
+	if st := s.c.Stats(); st.NoDSSInWindow != 0 || s.c.rcv.OutOfOrder() != 1000 || s.c.rcv.Edge() != first.Add(leastWindow+600) {
+		t.Errorf("counted %d, %d octets taken, edge at %d", st.NoDSSInWindow, s.c.rcv.OutOfOrder(), s.c.rcv.Edge().Sub(first))
+	}
+	s.c.place(s.now, first.Add(defaultBuffer-400), p)
+	if st := s.c.Stats(); st.NoDSSInWindow != 1 || s.c.rcv.OutOfOrder() != 1000 || s.c.rcv.Edge() != first.Add(leastWindow+600) {
+		t.Errorf("counted %d, %d octets taken, edge at %d", st.NoDSSInWindow, s.c.rcv.OutOfOrder(), s.c.rcv.Edge().Sub(first))
+	}
+}
