@@ -64,7 +64,7 @@ func (f *filler) take(p *Path, used, most int) int {
 	} else {
 		f.next = r.To
 	}
-	f.grant(p.ID, r)
+	f.grant(p, r)
 	return n
 }
 
@@ -76,7 +76,7 @@ func piece(avail int, p *Path, used, most int) int {
 		return n
 	}
 	if whole := n - n%segment(p); whole > 0 {
-		return whole
+		return whole - spared(avail-whole, whole, p)
 	}
 	// Less than a segment fits. With data in flight an acknowledgment will
 	// make room; without, the peer's window is that small for good.
@@ -84,6 +84,16 @@ func piece(avail int, p *Path, used, most int) int {
 		return 0
 	}
 	return n
+}
+
+// spared is the segment that a piece leaves to the rest behind it, if that would
+// not be enough for a train: a packet of one segment takes as long as a train's, and
+// by another way out.
+func spared(rest, piece int, p *Path) int {
+	if s := segment(p); rest <= s && piece >= 4*s {
+		return s
+	}
+	return 0
 }
 
 // segment is the size of a full segment of p, whatever a caller put there.
@@ -97,15 +107,15 @@ func longest(p *Path) int {
 	return trainPiece
 }
 
-// grant appends r for the path, or extends this call's last grant if r
-// continues it and both fit one mapping. Lost and new data stay apart.
-func (f *filler) grant(id PathID, r Range) {
+// grant appends r for p, or extends this call's last grant if r continues it and
+// both may be one. Lost and new data stay apart.
+func (f *filler) grant(p *Path, r Range) {
 	if n := len(f.grants); n > f.own && r.From != f.start {
 		last := &f.grants[n-1]
-		if last.Path == id && last.Data.To == r.From && last.Data.Len()+r.Len() <= maxPiece {
+		if last.Path == p.ID && last.Data.To == r.From && last.Data.Len()+r.Len() <= longest(p) {
 			last.Data.To = r.To
 			return
 		}
 	}
-	f.grants = append(f.grants, Grant{Path: id, Data: r})
+	f.grants = append(f.grants, Grant{Path: p.ID, Data: r})
 }

@@ -47,6 +47,8 @@ func TestMinRTT(t *testing.T) {
 		{"less than a segment, nothing in flight", data(5000), []Path{with(fast(), func(p *Path) { p.Room, p.InFlight = 999, 0 })}, "1:0-999"},
 		{"no runt after full segments", data(5000), []Path{with(fast(), func(p *Path) { p.Room, p.InFlight = 1999, 0 })}, "1:0-1000"},
 		{"trains", data(900000), []Path{with(fast(), func(p *Path) { p.Room, p.MSS = 200000, 1424 })}, "1:0-64080 1:64080-128160 1:128160-192240 1:192240-199360"},
+		{"no train of one segment", data(65504), []Path{with(fast(), func(p *Path) { p.Room, p.MSS = 200000, 1424 })}, "1:0-62656 1:62656-65504"},
+		{"a segment that stays alone", data(5000), []Path{with(fast(), func(p *Path) { p.Room = 4000 }), slow()}, "1:0-4000 2:4000-5000"},
 		{"no MSS", data(5000), []Path{with(fast(), func(p *Path) { p.MSS = 0 })}, "1:0-5000"},
 
 		{"backup while one is usable", data(50000), []Path{with(fast(), backup), slow()}, "2:0-10000"},

@@ -618,3 +618,21 @@ func TestLaneMapping(t *testing.T) {
 		t.Fatalf("%+v", o)
 	}
 }
+
+// A train that the batch has no room left for waits for the next one: cut in two it
+// would be two packets, the second one perhaps of a segment.
+func TestLaneWholeTrains(t *testing.T) {
+	b := laneOpened(t)
+	b.assign(5000)
+	b.assign(5000)
+	b.batch.Reset()
+	b.batch.Limit = 8000
+	if n := b.sf.PollTransmit(b.now, b.snd, &b.host, b.batch); n != 1 {
+		t.Fatalf("%d packets, expected one", n)
+	}
+	b.collect()
+	b.expectTrain(3001, 5000)
+	b.batch.Limit = 0
+	b.poll()
+	b.expectTrain(8001, 5000)
+}

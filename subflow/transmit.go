@@ -458,8 +458,12 @@ func (s *Subflow) appLimited(now mono.Time, n int) bool {
 // The mapping is the same however the data is cut (RFC 8684, Section 3.3.1).
 func (s *Subflow) sendText(x *output, m Mapping, off seq.Offset, n int) int {
 	mss := s.MSS()
-	if !x.fits(min(n, mss)) {
-		return 0
+	most := s.TrainLimit(x.now, x.b)
+	if x.alone {
+		most = 0
+	}
+	if !x.fits(min(n, max(mss, most))) && (len(x.b.Pkts) > 0 || !x.fits(min(n, mss))) {
+		return 0 // a train that would have to be cut waits for the next batch
 	}
 	seg := s.header(x, wire.ACK, off)
 	s.complete(x, Outgoing{Kind: KindData, Map: m, Off: off}) //spec:D5 off: s.complete(x, Outgoing{Kind: KindData, Map: Mapping{Data: m.Data + seq.Data(off-m.Off), Off: off, Len: n}, Off: off})
@@ -467,11 +471,7 @@ func (s *Subflow) sendText(x *output, m Mapping, off seq.Offset, n int) int {
 	// Options may take more than was planned for (SACK blocks, for one):
 	// T18 of the MSS rules, "the effective send MSS ... options included".
 	mss = min(mss, s.PathMTU()-headers, s.segLimit()-(headers-s.ipTCP())) //spec:T18 off:
-	limit := min(s.TrainLimit(x.now, x.b), x.b.Room()-headers, wire.MaxPacket-headers)
-	if x.alone {
-		limit = 0
-	}
-	n = cut(n, mss, limit)
+	n = cut(n, mss, min(most, x.b.Room()-headers, wire.MaxPacket-headers))
 	if x.b.Lane && s.lane.Tracked && n > mss && m.Data+seq.Data(off-m.Off)+seq.Data(n) == x.src.End() {
 		n = (n - 1) / mss * mss // the last segment leaves the ordinary way: see lane
 	}

@@ -49,6 +49,7 @@ type rxSocket struct {
 	slab    []byte
 	n, next int // of msgs: read, and first not handed on
 	at      mono.Time
+	flood   flood
 }
 
 // openReceivers opens the raw sockets for TCP and ICMP of both families. A
@@ -211,6 +212,9 @@ func (s *rxSocket) receive(now func() mono.Time) {
 	s.next, s.n = 0, 0
 	if errno == 0 {
 		s.n, s.at = int(n), now()
+		for i := range s.n {
+			s.flood.add(int(s.msgs[i].Len))
+		}
 	}
 }
 
@@ -318,6 +322,9 @@ func (r *Raw) fill(uintptr) (any bool) {
 	if s := r.hot; s != nil && r.hotReads < maxHotReads {
 		r.hotReads++
 		if s.receive(r.now); s.n > 0 {
+			return true
+		}
+		if s.flood.high(r.now()) && r.doze(s) {
 			return true
 		}
 	}
