@@ -30,10 +30,6 @@ type reader struct {
 	now   Time
 }
 
-// shortBatch is how many octets are few: whoever waited for them has his turn on
-// this processor before it is asked for more, for his answer is what comes next.
-const shortBatch = 4096
-
 func newReader(s *Stack, d *device) *reader {
 	return &reader{stack: s, dev: d, batch: wire.NewBatch(slabSize), share: share{holds: d.Caps().Holds}}
 }
@@ -59,10 +55,13 @@ func (r *reader) loop() {
 		r.stack.stats.rx.octets.Add(uint64(octets))
 		r.ch.finish()
 		poison(r.batch)
-		if r.woke && octets < shortBatch {
+		if r.woke {
+			// Whoever waited has his turn on this processor before it is asked for more:
+			// his answer is what comes next, and where much comes he takes it while it is
+			// in the caches, and offers his memory anew.
 			runtime.Gosched()
+			r.woke = false
 		}
-		r.woke = false
 	}
 }
 

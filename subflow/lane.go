@@ -287,12 +287,17 @@ func (s *Subflow) answersTrain(now mono.Time, seg *wire.Segment) bool {
 	return true
 }
 
-// trainWorth is the least that is worth a train: a third of the congestion window
-// and half the peer's, or all that a train takes; 0 without a lane. A window is small
-// where a device holds what many connections send: to each train its turn, then.
-func (s *Subflow) trainWorth() int {
+// TrainWorth is the least that is worth a train, in whole segments: a third of the
+// congestion window and half the peer's, or all that a train takes; 0 without a lane,
+// or if that is not two segments. A window is small where a device holds what many
+// connections send: to each train its turn, then.
+func (s *Subflow) TrainWorth() int {
 	if s.lane.state != laneOpen {
 		return 0
 	}
-	return min(s.lane.Limit-s.lane.Limit%s.MSS(), min(s.Cwnd()/3, s.snd.wnd/2))
+	n := min(s.lane.Limit, s.Cwnd()/3, s.snd.wnd/2)
+	if n < 2*s.MSS() {
+		return 0
+	}
+	return n - n%s.MSS()
 }

@@ -636,3 +636,29 @@ func TestLaneWholeTrains(t *testing.T) {
 	b.poll()
 	b.expectTrain(8001, 5000)
 }
+
+// What the congestion window leaves over is kept until it is worth a train, and it is
+// the window that limits then, not the application.
+func TestLaneFillsWindow(t *testing.T) {
+	b := established(t, Config{Controller: newFixed(50_500)}).giveLane().openLane()
+	b.sf.SetLane(Lane{Limit: 30_000, Via: 1})
+	if room, _ := b.sf.Room(b.now); room != 48_000 || b.sf.TrainWorth() != 16_000 {
+		t.Fatalf("room for %d, a train is worth %d", room, b.sf.TrainWorth())
+	}
+	b.assign(30_000)
+	b.write(18_000)
+	b.expectTrain(3001, 30_000)
+	b.expectTrain(33_001, 18_000)
+	if b.sf.limited {
+		t.Error("limited by the application")
+	}
+	if room, _ := b.sf.Room(b.now); room != 0 {
+		t.Errorf("room for %d", room)
+	}
+	b.ack(33_001)
+	b.write(16_000)
+	b.expectTrain(51_001, 16_000)
+	if !b.sf.limited {
+		t.Error("not limited by the application")
+	}
+}

@@ -61,7 +61,7 @@ func (s *Subflow) pacing() (rate uint64, burst time.Duration) {
 	}
 	// No path is so slow that a segment takes longer than a timeout may.
 	rate = max(rate, uint64(s.MSS()), 1)
-	burst = max(paceBurst, timeFor(max(paceSegments*s.MSS(), s.trainWorth()), rate))
+	burst = max(paceBurst, timeFor(max(paceSegments*s.MSS(), s.TrainWorth()), rate))
 	return rate, burst
 }
 
@@ -122,7 +122,7 @@ func (s *Subflow) spend(now mono.Time, n int) {
 func (s *Subflow) quantum(n int) int {
 	rate, _ := s.pacing()
 	ms := int(float64(rate) * paceQuantum.Seconds())
-	return min(n, max(s.MSS(), ms, s.trainWorth()))
+	return min(n, max(s.MSS(), ms, s.TrainWorth()))
 }
 
 // paceDeadline is when pacing lets go of what is assigned or lost and held
@@ -211,7 +211,9 @@ func (s *Subflow) Room(now mono.Time) (octets int, wake mono.Time) {
 		}
 		return 0, mono.Never
 	}
-	if n < s.trainWorth() && s.inFlight() > 0 && waiting == 0 {
+	if worth := s.TrainWorth(); worth > 0 && n >= worth {
+		n -= n % worth
+	} else if n < worth && s.inFlight()+waiting > 0 {
 		return 0, mono.Never // the acknowledgments that are under way make it worth a train
 	}
 	if paced := s.credit(now) - waiting; paced < credit {

@@ -445,10 +445,11 @@ func (s *Subflow) restart(now mono.Time) {
 
 // appLimited reports whether, once n more octets have left at now, both the
 // window and pacing have room for another segment and nothing is there to fill
-// it. (If pacing has not, what the application has next was not asked for.)
+// it. (If pacing has not, what the application has next was not asked for, nor if
+// the window has not room for another train.)
 func (s *Subflow) appLimited(now mono.Time, n int) bool {
 	return s.snd.unsent() == n && s.snd.lost == 0 &&
-		s.inFlight()+n+s.MSS() <= s.Cwnd() && s.credit(now) >= n+s.MSS()
+		s.inFlight()+n+max(s.MSS(), s.TrainWorth()) <= s.Cwnd() && s.credit(now) >= n+s.MSS()
 }
 
 // sendText appends a packet with at most n octets of mapping m from off on, and

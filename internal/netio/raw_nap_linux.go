@@ -15,8 +15,8 @@ import (
 // sender, or the interrupt, as much as a third of the train's copy, most of all in
 // a virtual machine; and the acknowledgments of what is taken together are one.
 const (
-	// napOctets within napTime is much: 20 Gb/s. Below, a nap would only be a delay.
-	napOctets = 256 << 10
+	// napOctets within napTime is much: 10 Gb/s. Below, a nap would only be a delay.
+	napOctets = 128 << 10
 	napTime   = 100 * time.Microsecond
 	// nap is what is asked for. The kernel adds as much as its timers are slack, 50 µs
 	// as a rule.

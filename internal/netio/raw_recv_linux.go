@@ -25,6 +25,9 @@ const (
 	receiveBuffer = 128 << 20
 	leastBuffer   = 8 << 20
 	controlLen    = 128
+	// trainsRead is how many trains are read at once: no more than a reader's memory
+	// is likely to hold, for what does not go there at once is copied twice.
+	trainsRead = 4
 	// maxHotReads is how often one socket is read before the others are looked at.
 	maxHotReads = 16
 )
@@ -50,6 +53,7 @@ type rxSocket struct {
 	n, next int // of msgs: read, and first not handed on
 	at      mono.Time
 	flood   flood
+	trains  bool // what came last
 }
 
 // openReceivers opens the raw sockets for TCP and ICMP of both families. A
@@ -198,23 +202,32 @@ func (s *rxSocket) allocate(batch int) {
 	}
 }
 
-// receive reads what is there, as many packets as fit.
+// receive reads what is there, as many packets as fit. Since it does not block, the
+// runtime need not hear of it: it would give this processor to somebody else while
+// much is copied, and take it back.
 func (s *rxSocket) receive(now func() mono.Time) {
-	for i := range s.msgs {
-		h := &s.msgs[i].Hdr
+	msgs := s.msgs
+	if s.trains {
+		msgs = msgs[:min(trainsRead, len(msgs))]
+	}
+	for i := range msgs {
+		h := &msgs[i].Hdr
 		h.Namelen = unix.SizeofSockaddrInet6
 		h.SetControllen(controlLen)
 		h.Flags = 0
 	}
-	n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(s.fd),
-		uintptr(unsafe.Pointer(&s.msgs[0])), uintptr(len(s.msgs)), unix.MSG_DONTWAIT, 0, 0)
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(s.fd),
+		uintptr(unsafe.Pointer(&msgs[0])), uintptr(len(msgs)), unix.MSG_DONTWAIT, 0, 0)
 	runtime.KeepAlive(s)
 	s.next, s.n = 0, 0
 	if errno == 0 {
 		s.n, s.at = int(n), now()
+		octets := 0
 		for i := range s.n {
-			s.flood.add(int(s.msgs[i].Len))
+			octets += int(s.msgs[i].Len)
 		}
+		s.flood.add(octets)
+		s.trains = octets > s.n*maxRead/4
 	}
 }
 

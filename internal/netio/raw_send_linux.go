@@ -80,7 +80,7 @@ func (r *Raw) writeRun(p *port, b *wire.Batch, i, n int) {
 	}
 	s.prepare(p.link, b, i, n)
 	for sent := 0; sent < n; {
-		k, errno := s.send(sent, n)
+		k, errno := sendmmsg(s.fd, s.msgs[sent:n])
 		sent += k
 		r.stats.tx.Add(uint64(k))
 		if errno == unix.EPERM {
@@ -268,12 +268,12 @@ func (s *txSocket) prepare(link int, b *wire.Batch, i, n int) {
 	}
 }
 
-// send sends the messages from first to end, and returns how many went and why
-// the next one did not.
-func (s *txSocket) send(first, end int) (n int, errno unix.Errno) {
-	k, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(s.fd),
-		uintptr(unsafe.Pointer(&s.msgs[first])), uintptr(end-first), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
-	runtime.KeepAlive(s)
+// sendmmsg sends messages, and returns how many went and why the next one did not.
+// Since it does not block, the runtime need not hear of it: see receive.
+func sendmmsg(fd int, msgs []unix.Mmsghdr) (n int, errno unix.Errno) {
+	k, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(fd),
+		uintptr(unsafe.Pointer(&msgs[0])), uintptr(len(msgs)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
+	runtime.KeepAlive(msgs)
 	if errno != 0 {
 		return 0, errno
 	}

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"os"
 	"runtime"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -114,18 +113,6 @@ func point(iov *unix.Iovec, b []byte) {
 	iov.SetLen(len(b))
 }
 
-// send sends the messages from first to end, and returns how many went and why
-// the next one did not.
-func (s *trainSocket) send(first, end int) (n int, errno unix.Errno) {
-	k, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(s.fd),
-		uintptr(unsafe.Pointer(&s.msgs[first])), uintptr(end-first), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
-	runtime.KeepAlive(s)
-	if errno != 0 {
-		return 0, errno
-	}
-	return int(k), 0
-}
-
 // writeTrains sends the trains from i on that one system call takes, and returns
 // how many those were. One that has no lane leaves as packets.
 func (r *Raw) writeTrains(p *port, b *wire.Batch, i int) (n int) {
@@ -144,7 +131,7 @@ func (r *Raw) writeTrains(p *port, b *wire.Batch, i int) (n int) {
 		return 1
 	}
 	for sent := 0; sent < n; {
-		k, errno := s.send(sent, n)
+		k, errno := sendmmsg(s.fd, s.msgs[sent:n])
 		sent += k
 		r.stats.tx.Add(uint64(k))
 		r.stats.trains.Add(uint64(k))

@@ -19,10 +19,16 @@ import "github.com/mpnc/mpnc/internal/seq"
 func (c *Conn) SetNoDelay(off bool) { c.noDelay = off }
 
 // offered is the end of the data that may be granted now: all, or whole
-// segments only. c.views are filled in.
+// segments or trains only. c.views are filled in.
 func (c *Conn) offered() seq.Data {
 	end := c.snd.End()
-	if c.noDelay || c.tx.fin || !c.snd.Una().Less(c.tx.short) { //spec:T71 off: if true {
+	if c.noDelay || c.tx.fin {
+		return end
+	}
+	if held := c.corked(end.Sub(c.tx.next)); held > 0 {
+		return end.Add(-held)
+	}
+	if !c.snd.Una().Less(c.tx.short) { //spec:T71 off: if true {
 		return end
 	}
 	full := c.views[0].MSS
@@ -31,6 +37,22 @@ func (c *Conn) offered() seq.Data {
 	}
 	n := end.Sub(c.tx.next)
 	return end.Add(-(n % full))
+}
+
+// corked is how many of n octets that wait are held back, for they do not fill a
+// train and one is under way: where there is a fast lane, that is what a full
+// segment is elsewhere. A train is acknowledged at once, being more than a segment.
+func (c *Conn) corked(n int) int {
+	train := 0
+	for _, p := range c.paths {
+		if p.usable() {
+			train = max(train, p.sf.TrainWorth())
+		}
+	}
+	if train == 0 || c.tx.next.Sub(c.snd.Una()) < train {
+		return 0
+	}
+	return n % train
 }
 
 // noteShort remembers new data whose last segment is less than a full one.

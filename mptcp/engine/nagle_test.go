@@ -3,7 +3,10 @@ package engine
 import (
 	"testing"
 
+	"github.com/mpnc/mpnc/internal/wire"
 	"github.com/mpnc/mpnc/pathmgr"
+	"github.com/mpnc/mpnc/scheduler"
+	"github.com/mpnc/mpnc/subflow"
 )
 
 // T71: RFC 9293, Section 3.7.4. Of many small writes the first leaves at once
@@ -135,4 +138,54 @@ func TestT71_NaglePlain(t *testing.T) {
 	s.advance(10 * ms)
 	s.send(0, ". 1 ack 11")
 	s.expect(0, ". 11+20 ack 1")
+}
+
+// T71: where trains leave by a fast lane, what does not fill one waits for the
+// acknowledgment of those that are under way, and for that of nothing less.
+func TestT71_NagleOnLane(t *testing.T) {
+	s := dial(t, func(c *Config) { c.Scheduler = scheduler.NewMinRTT })
+	s.batch.Lane, s.batch.MaxTrain = true, wire.MaxPacket
+	p := s.c.paths[0]
+	p.sf.SetLane(subflow.Lane{Limit: 20_000, Via: 1})
+	at := 1
+	// sent is how many octets left, in so many packets.
+	sent := func(n, packets int) {
+		t.Helper()
+		before := at
+		for range packets {
+			at += len(s.drop(0).Payload)
+		}
+		s.expectNothing()
+		if at-before != n {
+			t.Fatalf("%d octets left, expected %d", at-before, n)
+		}
+	}
+	acked := func() { s.send(0, ". 1 ack "+itoa(at)+" A"+itoa(at)) }
+
+	s.write(3000)
+	sent(3000, 1) // on probation
+	acked()
+	train := p.sf.TrainWorth()
+	if train < 3000 || train > 7000 {
+		t.Fatalf("a train is worth %d", train)
+	}
+	s.write(1000)
+	sent(1000, 1)
+	s.write(2 * p.sf.MSS())
+	sent(2*p.sf.MSS(), 1) // what is under way is no train
+	acked()
+	s.write(train)
+	sent(train, 1)
+	s.write(2500)
+	sent(0, 0)
+	acked()
+	sent(2500, 1)
+	acked()
+	s.write(train)
+	sent(train, 1)
+	s.write(2500)
+	s.closeWrite()
+	if got := s.drop(0); len(got.Payload) != 2500 {
+		t.Fatalf("%d octets left with the end", len(got.Payload))
+	}
 }
