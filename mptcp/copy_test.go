@@ -10,8 +10,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"testing/iotest"
 	"testing/synctest"
+	"testing/iotest"
 	"time"
 )
 
@@ -246,6 +246,7 @@ func TestEndDuringReadFrom(t *testing.T) {
 				}()
 				w.Write([]byte("sent"))
 				expect(t, s, "sent")
+				synctest.Wait() // the reader reads again
 				tt.end(c, s)
 				time.Sleep(time.Minute)
 				select {
