@@ -39,6 +39,7 @@ type Conn struct {
 	dialing          bool // waitEstablished waits
 	writing          bool // a Write or ReadFrom is under way: they do not interleave
 	lent             bool // WriteTo has octets of the receive buffer: nobody else reads
+	pinned, unpinned bool // a reader writes to memory that waitInto lent; and who lent it waits for the end
 	closed           bool // by Close, Abort or the Stack
 	ended            bool // the core said Gone
 	toldClosed       bool // Config.OnEvent was told of the end
@@ -128,6 +129,10 @@ func (c *Conn) waitInto(p []byte) (n int) {
 	c.waitRead()
 	if !offered {
 		return 0
+	}
+	for c.pinned {
+		c.unpinned = true // tell me
+		c.waitRead()
 	}
 	now := c.stack.now()
 	if n = c.core.Taken(now); n > 0 {

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"runtime"
 
+	"github.com/mpnc/mpnc/internal/netio"
 	"github.com/mpnc/mpnc/internal/wire"
 	"github.com/mpnc/mpnc/mptcp/engine"
 )
@@ -21,8 +22,10 @@ type reader struct {
 	reply wire.Segment // to a SYN that is not kept
 	ch    *chores
 
-	share share
-	woke  bool // somebody who waits for data
+	share  share
+	woke   bool  // somebody who waits for data
+	fed    *Conn // whose reader was woken last
+	pinned *Conn // to whose reader's memory the device writes
 
 	// The run of packets to one connection, which is locked meanwhile.
 	conn  *Conn
@@ -31,7 +34,11 @@ type reader struct {
 }
 
 func newReader(s *Stack, d *device) *reader {
-	return &reader{stack: s, dev: d, batch: wire.NewBatch(slabSize), share: share{holds: d.Caps().Holds}}
+	r := &reader{stack: s, dev: d, batch: wire.NewBatch(slabSize), share: share{holds: d.Caps().Holds}}
+	if p, ok := d.Device.(netio.Placer); ok && s.cfg.Tap == nil {
+		p.PlaceInto(r.pin, r.unpin)
+	}
+	return r
 }
 
 func (r *reader) loop() {
@@ -47,9 +54,10 @@ func (r *reader) loop() {
 		r.now = r.stack.now() // once for the whole batch
 		octets := 0
 		for i, p := range r.batch.Pkts {
-			octets += int(p.Len)
+			octets += int(p.Len) + len(r.batch.Rest(i))
 			r.packet(i)
 		}
+		r.unpin()
 		r.endRun()
 		r.stack.stats.rx.packets.Add(uint64(len(r.batch.Pkts)))
 		r.stack.stats.rx.octets.Add(uint64(octets))
@@ -67,13 +75,13 @@ func (r *reader) loop() {
 
 func (r *reader) packet(i int) {
 	p := r.batch.Pkts[i]
-	b := r.batch.Bytes(i)
+	b, rest := r.batch.Bytes(i), r.batch.Rest(i)
 	link := r.dev.base | p.Link
 	if tap := r.stack.cfg.Tap; tap != nil {
 		tap(link, false, p.At, b)
 	}
 	r.seg.At, r.seg.Link, r.seg.MTU = p.At, link, 0
-	if why := wire.Parse(b, &r.seg, p.Csum); why != wire.None {
+	if why := wire.ParseApart(b, rest, &r.seg, p.Csum); why != wire.None {
 		r.unusable(b, why)
 		return
 	}
@@ -163,7 +171,7 @@ func (r *reader) endRun() {
 		r.shareOut(c)
 		if c.rwaits > 0 && !c.lent {
 			c.core.DeferAcks(c.at(r.now))
-			r.woke = true
+			r.woke, r.fed = true, c
 		}
 		c.poll(r.now, nil, r.ch)
 		c.mu.Unlock()

@@ -17,7 +17,7 @@ type Chunk struct {
 
 // Piece is octets of a Send that are lent to somebody who reads them without
 // its lock. They stay as they are until he returns them, whatever becomes of
-// the Send.
+// the Send. One that somebody else made belongs to no Send.
 type Piece struct {
 	Bytes []byte // not to be changed
 	chunk *Chunk
@@ -26,7 +26,7 @@ type Piece struct {
 // Return gives the piece back, once. It may be called by any goroutine, and
 // needs no lock.
 func (p Piece) Return() {
-	if p.chunk.lent.Add(-1) < 0 {
+	if p.chunk != nil && p.chunk.lent.Add(-1) < 0 {
 		panic("BUG: a piece was returned twice")
 	}
 }

@@ -33,6 +33,7 @@ type Recv struct {
 
 	offer  []byte // what is left of a reader's memory
 	handed int    // octets in the part before
+	pinned bool   // what is left may be written to elsewhere
 }
 
 // NewRecv returns a store that expects next and buffers at most size octets.
@@ -72,9 +73,29 @@ func (r *Recv) Place(at seq.Data, p []byte) (fresh int) {
 // until Taken: as far as it is in order and nothing is readable that came before.
 func (r *Recv) Offer(p []byte) { r.offer, r.handed = p, 0 }
 
+// Pin returns what is left of the memory that was offered, if what arrives next would
+// go there, for somebody to write octets to that have yet to be placed: where they lie
+// already, Place need not copy. Until Unpin, nothing but such goes there.
+func (r *Recv) Pin() []byte {
+	if r.closed || r.pinned || r.read != r.next || !r.late.Empty() {
+		return nil
+	}
+	if r.pinned = len(r.offer) > 0; !r.pinned {
+		return nil
+	}
+	return r.offer
+}
+
+// Unpin ends what Pin began.
+func (r *Recv) Unpin() { r.pinned = false }
+
 // Taken ends what Offer began and returns how many octets went to the reader's
-// memory. For the peer they count as read from then on.
+// memory. For the peer they count as read from then on. It may not be called while
+// that memory is pinned.
 func (r *Recv) Taken() int {
+	if r.pinned {
+		panic("BUG: memory was taken that is written to")
+	}
 	n := r.handed
 	r.offer, r.handed = nil, 0
 	if n > 0 && !r.closed {
@@ -89,14 +110,24 @@ func (r *Recv) Handed() int { return r.handed }
 // hand gives the front of p, which lies at next with nothing beyond it, to the
 // reader who waits, and returns how much that was.
 func (r *Recv) hand(p []byte) int {
-	if len(r.offer) == 0 || r.read != r.next {
+	if len(r.offer) == 0 || r.read != r.next || r.pinned && !within(p, r.offer) {
 		return 0
 	}
-	n := copy(r.offer, p)
+	n := min(len(p), len(r.offer))
+	if &p[0] != &r.offer[0] {
+		copy(r.offer, p) // which may overlap, but never what comes after p
+	}
 	r.offer = r.offer[n:]
 	r.handed += n
 	r.read, r.next = r.read.Add(n), r.next.Add(n)
 	return n
+}
+
+// within reports whether p, not empty, is a part of q, cut from it with all of the
+// capacity behind.
+func within(p, q []byte) bool {
+	p, q = p[:cap(p)], q[:cap(q)]
+	return len(p) <= len(q) && &p[len(p)-1] == &q[len(q)-1]
 }
 
 // clip returns the part of p, an octet string at number at, that lies between

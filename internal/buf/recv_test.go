@@ -32,9 +32,17 @@ func (m *recvModel) at(i int) seq.Data { return m.start.Add(i) }
 // may be before the start of the stream.
 func (m *recvModel) place(i, n int) {
 	m.t.Helper()
+	m.placeFrom(make([]byte, n), i)
+}
+
+// placeFrom is place of all of p, which is filled first.
+func (m *recvModel) placeFrom(p []byte, i int) {
+	m.t.Helper()
 	m.version++
-	p := bytes.Repeat([]byte{m.version}, n)
-	fresh := 0
+	n, fresh := len(p), 0
+	for j := range p {
+		p[j] = m.version
+	}
 	for j := max(i, 0); j < i+n && j < m.edge; j++ {
 		for j >= len(m.have) {
 			m.have, m.stream = append(m.have, false), append(m.stream, 0)
@@ -82,6 +90,42 @@ func (m *recvModel) offer(n, i, k int) {
 	m.advance(want)
 }
 
+// pin is offer of memory for n octets that somebody writes to before: three packets,
+// each to a place of its own, the second perhaps elsewhere.
+func (m *recvModel) pin(n, size int, elsewhere bool) {
+	m.t.Helper()
+	p, from := make([]byte, n), m.next
+	straight := m.read == m.next && m.r.OutOfOrder() == 0
+	m.r.Offer(p)
+	q := m.r.Pin()
+	if (q != nil) != (straight && n > 0) || q != nil && (&q[0] != &p[0] || len(q) != n) {
+		m.t.Fatalf("pinned %d of %d octets, straight %t", len(q), n, straight)
+	}
+	if q != nil && m.r.Pin() != nil {
+		m.t.Fatal("pinned twice")
+	}
+	size = max(3, min(size, len(q)/3))
+	for k := range 3 {
+		at := from + k*size - k // the next begins with what is there already
+		switch {
+		case (k+1)*size > len(q):
+		case k == 1 && elsewhere:
+			m.placeFrom(make([]byte, size), at)
+		default:
+			m.placeFrom(q[k*size:][:size-k], at)
+		}
+	}
+	m.r.Unpin()
+	got := m.r.Taken()
+	if !bytes.Equal(p[:got], m.stream[m.read:m.read+got]) {
+		m.t.Fatalf("Taken() = %d, and not what arrived", got)
+	}
+	if want := min(size, m.next-from); len(q) >= size && got < want {
+		m.t.Fatalf("Taken() = %d, want %d at least", got, want)
+	}
+	m.advance(got)
+}
+
 // discard is consume without the copy.
 func (m *recvModel) discard(n int) {
 	m.t.Helper()
@@ -124,7 +168,9 @@ func (m *recvModel) resize(size int) {
 
 func (m *recvModel) step(ops *script) {
 	before := m.r.Edge()
-	switch ops.next() % 12 {
+	switch ops.next() % 13 {
+	case 12:
+		m.pin(ops.upTo(2*chunkSize), ops.upTo(chunkSize), ops.next()%2 == 0)
 	case 11:
 		m.offer(ops.upTo(2*chunkSize), m.next, ops.upTo(2*chunkSize))
 	case 10:

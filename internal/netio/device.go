@@ -48,6 +48,16 @@ type Laner interface {
 	OnLaneChange(f func())
 }
 
+// Placer is a Device that can put the payload of what arrives straight where it is
+// wanted, apart from the headers (wire.Batch.Rest).
+type Placer interface {
+	// PlaceInto has Read ask into for memory before it reads packets that are as long
+	// as trains, and write nowhere else but to all of that what their payload may be;
+	// nil: there is none. If it reads none it calls unused. Else the memory is the
+	// device's until the next call of Read. It is called before the device is used.
+	PlaceInto(into func() []byte, unused func())
+}
+
 // Route is how packets to a remote address leave.
 type Route struct {
 	Local netip.Addr // source address

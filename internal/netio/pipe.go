@@ -60,6 +60,8 @@ type PipeEnd struct {
 	done    chan struct{}
 	timer   *time.Timer // of the reader
 	strays  []stray     // of the reader
+	into    func() []byte
+	unused  func()
 	watch   []*PipeMonitor
 	stats   PipeStats
 }

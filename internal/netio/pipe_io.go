@@ -18,6 +18,7 @@ func (p *PipeEnd) Read(b *wire.Batch) error {
 		}
 		p.refuse()
 		if len(b.Pkts) > 0 {
+			p.part(b)
 			return nil
 		}
 		var alarm <-chan time.Time
@@ -29,6 +30,35 @@ func (p *PipeEnd) Read(b *wire.Batch) error {
 		case <-alarm:
 		case <-p.done:
 		}
+	}
+}
+
+// PlaceInto implements Placer.
+func (p *PipeEnd) PlaceInto(into func() []byte, unused func()) { p.into, p.unused = into, unused }
+
+// part puts payload where somebody waits for it, each packet's into a place as large as
+// the largest.
+func (p *PipeEnd) part(b *wire.Batch) {
+	if p.into == nil {
+		return
+	}
+	into := p.into()
+	n, size := 0, 0
+	for i := range b.Pkts {
+		v, _ := viewOf(b.Bytes(i))
+		size = max(size, v.payload)
+	}
+	for i := range b.Pkts {
+		pkt := b.Bytes(i)
+		if v, ok := viewOf(pkt); ok && v.payload > 0 && len(into) >= size {
+			head := len(pkt) - v.payload
+			b.Part(i, head, into[:copy(into, pkt[head:])])
+			into = into[size:]
+			n++
+		}
+	}
+	if n == 0 {
+		p.unused()
 	}
 }
 

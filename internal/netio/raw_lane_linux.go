@@ -390,12 +390,3 @@ func (l *lanes) usable(pkt []byte, seg, link int) *laneEntry {
 	}
 	return e
 }
-
-// headersOf returns how long the headers of a TCP packet of ours are.
-func headersOf(pkt []byte) int {
-	ip := ipv6Len
-	if pkt[0]>>4 == 4 {
-		ip = ipv4Len
-	}
-	return ip + int(pkt[ip+12]>>4)*4
-}

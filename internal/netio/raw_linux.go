@@ -46,6 +46,8 @@ type Raw struct {
 	wait   readiness
 	filler func(uintptr) bool // fill, made once
 	host   host
+	into   func() []byte // see Placer
+	unused func()
 	// The socket that packets came from last, and how often they did in a row.
 	hot      *rxSocket
 	hotReads int
@@ -83,6 +85,7 @@ func NewRaw(cfg RawConfig) (*Raw, error) {
 		ports:  make(map[int]*port),
 	}
 	r.filler = r.fill
+	r.PlaceInto(func() []byte { return nil }, func() {})
 	r.lanes.off = cfg.NoLanes
 	r.routes.changes = -1
 	if r.logf == nil {
@@ -209,6 +212,9 @@ func (r *Raw) Caps() Caps {
 	}
 	return c
 }
+
+// PlaceInto implements Placer.
+func (r *Raw) PlaceInto(into func() []byte, unused func()) { r.into, r.unused = into, unused }
 
 // Foreign implements Device. If the kernel does not tell, every connection
 // that is not ours is taken to be its own: a RST of ours would end it.

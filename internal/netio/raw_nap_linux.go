@@ -43,11 +43,10 @@ func (f *flood) high(now mono.Time) bool {
 // meanwhile. It reports whether something did.
 func (r *Raw) doze(s *rxSocket) bool {
 	runtime.Gosched()
-	if s.receive(r.now); s.n > 0 {
+	if r.receive(s) {
 		return true
 	}
 	t := unix.NsecToTimespec(int64(nap))
 	_ = unix.Nanosleep(&t, nil)
-	s.receive(r.now)
-	return s.n > 0
+	return r.receive(s)
 }

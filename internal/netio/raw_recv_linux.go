@@ -54,6 +54,8 @@ type rxSocket struct {
 	at      mono.Time
 	flood   flood
 	trains  bool // what came last
+	guess   form // of those that come next
+	apart   apart
 }
 
 // openReceivers opens the raw sockets for TCP and ICMP of both families. A
@@ -183,19 +185,14 @@ func (s *rxSocket) setOptions() error {
 
 func (s *rxSocket) allocate(batch int) {
 	s.msgs = make([]unix.Mmsghdr, batch)
-	s.iovs = make([]unix.Iovec, batch)
+	s.iovs = make([]unix.Iovec, apartParts*batch)
 	s.names = make([]unix.RawSockaddrInet6, batch)
 	s.control = make([]byte, batch*controlLen)
 	s.slab = make([]byte, batch*maxRead)
 	for i := range s.msgs {
-		b := s.slab[i*maxRead : (i+1)*maxRead]
-		if s.v6 {
-			b = b[ipv6Len:] // room for the header that the kernel keeps
-		}
-		s.iovs[i].Base = &b[0]
-		s.iovs[i].SetLen(len(b))
+		point(&s.iovs[apartParts*i], s.memory(i))
 		h := &s.msgs[i].Hdr
-		h.Iov = &s.iovs[i]
+		h.Iov = &s.iovs[apartParts*i]
 		h.SetIovlen(1)
 		h.Name = (*byte)(unsafe.Pointer(&s.names[i]))
 		h.Control = &s.control[i*controlLen]
@@ -205,10 +202,17 @@ func (s *rxSocket) allocate(batch int) {
 // receive reads what is there, as many packets as fit. Since it does not block, the
 // runtime need not hear of it: it would give this processor to somebody else while
 // much is copied, and take it back.
-func (s *rxSocket) receive(now func() mono.Time) {
+func (r *Raw) receive(s *rxSocket) (any bool) {
 	msgs := s.msgs
 	if s.trains {
 		msgs = msgs[:min(trainsRead, len(msgs))]
+		if n := s.lay(r.into()); n > 0 {
+			msgs = msgs[:min(n, len(msgs))]
+		} else {
+			r.unused()
+		}
+	} else {
+		s.unlay()
 	}
 	for i := range msgs {
 		h := &msgs[i].Hdr
@@ -220,15 +224,20 @@ func (s *rxSocket) receive(now func() mono.Time) {
 		uintptr(unsafe.Pointer(&msgs[0])), uintptr(len(msgs)), unix.MSG_DONTWAIT, 0, 0)
 	runtime.KeepAlive(s)
 	s.next, s.n = 0, 0
-	if errno == 0 {
-		s.n, s.at = int(n), now()
-		octets := 0
-		for i := range s.n {
-			octets += int(s.msgs[i].Len)
-		}
-		s.flood.add(octets)
-		s.trains = octets > s.n*maxRead/4
+	if errno != 0 {
+		s.unlay()
+		r.unused()
+		return false
 	}
+	s.n, s.at = int(n), r.now()
+	octets := 0
+	for i := range s.n {
+		octets += int(s.msgs[i].Len)
+	}
+	s.flood.add(octets)
+	s.trains = octets > s.n*maxRead/4
+	s.gather()
+	return true
 }
 
 // lost returns how many packets the kernel dropped because the socket's buffer
@@ -283,10 +292,11 @@ func (a *arrival) read(m *unix.Cmsghdr, data []byte) {
 	}
 }
 
-// packet returns message i from its IP header on and its place in the slab,
-// writing that header if the kernel kept it.
+// packet returns message i from its IP header on, but for payload that lies apart, and
+// its place in the slab, writing that header if the kernel kept it.
 func (s *rxSocket) packet(i int, a *arrival) (off int, pkt []byte) {
-	n := int(s.msgs[i].Len)
+	whole := int(s.msgs[i].Len)
+	n := whole - len(s.apart.rest(i, whole))
 	off = i * maxRead
 	b := s.slab[off : off+maxRead]
 	if !s.v6 {
@@ -294,7 +304,7 @@ func (s *rxSocket) packet(i int, a *arrival) (off int, pkt []byte) {
 	}
 	b = b[:ipv6Len+n]
 	binary.BigEndian.PutUint32(b, 6<<28|uint32(a.class)<<20)
-	binary.BigEndian.PutUint16(b[4:], uint16(n))
+	binary.BigEndian.PutUint16(b[4:], uint16(whole))
 	b[6] = byte(s.proto)
 	b[7] = a.hop
 	copy(b[8:24], s.names[i].Addr[:])
@@ -305,7 +315,7 @@ func (s *rxSocket) packet(i int, a *arrival) (off int, pkt []byte) {
 // Read implements Device. The packets lie where the kernel put them: b has the
 // socket's slab until the next call.
 func (r *Raw) Read(b *wire.Batch) error {
-	b.Slab, b.Pkts = nil, b.Pkts[:0]
+	b.Borrow(nil)
 	r.readMu.Lock()
 	defer r.readMu.Unlock()
 	for {
@@ -313,13 +323,14 @@ func (r *Raw) Read(b *wire.Batch) error {
 			if s.next == s.n {
 				continue
 			}
-			b.Slab = s.slab
+			b.Borrow(s.slab)
 			for ; s.next < s.n; s.next++ {
 				r.deliver(s, b)
 			}
 			if len(b.Pkts) > 0 {
 				return nil
 			}
+			r.unused()
 		}
 		if r.rx == nil || r.wait.raw.Read(r.filler) != nil {
 			return net.ErrClosed
@@ -334,7 +345,7 @@ func (r *Raw) fill(uintptr) (any bool) {
 	// is to know.
 	if s := r.hot; s != nil && r.hotReads < maxHotReads {
 		r.hotReads++
-		if s.receive(r.now); s.n > 0 {
+		if r.receive(s) {
 			return true
 		}
 		if s.flood.high(r.now()) && r.doze(s) {
@@ -352,7 +363,7 @@ func (r *Raw) fill(uintptr) (any bool) {
 		}
 		for _, s := range r.rx {
 			if s.fd == int(ev.Fd) {
-				if s.receive(r.now); s.n > 0 {
+				if r.receive(s) {
 					r.hot, any = s, true
 				}
 			}
@@ -401,9 +412,12 @@ func (r *Raw) deliver(s *rxSocket, b *wire.Batch) {
 		// from this host itself came through the loopback.
 		a.link = rtnl.Loopback
 	}
-	b.Pkts = append(b.Pkts, wire.Packet{
-		Off: uint32(off), Len: uint32(len(pkt)), Csum: r.checksumOf(a.link, &v), Link: a.link, At: s.at,
-	})
+	p := wire.Packet{Off: uint32(off), Len: uint32(len(pkt)), Csum: r.checksumOf(a.link, &v), Link: a.link, At: s.at}
+	rest := s.apart.rest(s.next, int(s.msgs[s.next].Len))
+	if rest != nil {
+		p.Csum = wire.CsumEither
+	}
+	b.Arrived(p, rest)
 	r.stats.rx.Add(1)
 }
 

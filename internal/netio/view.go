@@ -82,3 +82,12 @@ func (v *view) ip(pkt []byte) (headerLen int) {
 	}
 	return headerLen
 }
+
+// headersOf returns how long the headers of a TCP packet of ours are.
+func headersOf(pkt []byte) int {
+	ip := ipv6Len
+	if pkt[0]>>4 == 4 {
+		ip = ipv4Len
+	}
+	return ip + int(pkt[ip+12]>>4)*4
+}

@@ -97,6 +97,39 @@ func (b *Batch) Pieces(i int) []buf.Piece {
 	return b.lent[p.piece:][:p.pieces]
 }
 
+// Borrow empties the batch for packets that arrived and lie in slab, which is
+// somebody else's.
+func (b *Batch) Borrow(slab []byte) {
+	clear(b.lent)
+	b.Slab, b.Pkts, b.lent = slab, b.Pkts[:0], b.lent[:0]
+}
+
+// Arrived appends a packet of the borrowed slab. Its payload, rest, lies elsewhere,
+// unless rest is empty.
+func (b *Batch) Arrived(p Packet, rest []byte) {
+	b.Pkts = append(b.Pkts, p)
+	if len(rest) > 0 {
+		b.Part(len(b.Pkts)-1, int(p.Len), rest)
+	}
+}
+
+// Part leaves the first head octets of packet i, its headers, in the slab: its payload
+// is rest.
+func (b *Batch) Part(i, head int, rest []byte) {
+	p := &b.Pkts[i]
+	p.Len, p.piece, p.pieces = uint32(head), uint32(len(b.lent)), 1
+	b.lent = append(b.lent, buf.Piece{Bytes: rest})
+}
+
+// Rest returns the payload of packet i, which arrived, if that is not in the slab:
+// see ParseApart.
+func (b *Batch) Rest(i int) []byte {
+	if b.Pkts[i].pieces == 0 {
+		return nil
+	}
+	return b.lent[b.Pkts[i].piece].Bytes
+}
+
 // Reset empties the batch and keeps its memory. What was lent is given back.
 func (b *Batch) Reset() {
 	for i, p := range b.lent {

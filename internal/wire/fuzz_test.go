@@ -25,6 +25,7 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		_ = first.String()
+		parseApart(t, pkt, &first, Csum(csum%3))
 		out := NewBatch(1 << 17)
 		back := mirror(first)
 		if !AppendSegment(out, &back, 0) {
@@ -88,6 +89,30 @@ func cutAgain(t *testing.T, b *Batch) {
 }
 
 // FuzzParseICMP: no input does harm, and what is taken names a usable tuple.
+// parseApart parses pkt, which is want, with its payload elsewhere.
+func parseApart(t *testing.T, pkt []byte, want *Segment, csum Csum) {
+	var ip ipHeader
+	var got Segment
+	if d := parseIP(pkt, &ip, len(pkt)); d != None {
+		t.Fatal(d)
+	}
+	head := ip.end - len(want.Payload)
+	if d := ParseApart(pkt[:head:head], append([]byte(nil), pkt[head:]...), &got, csum); d != None {
+		t.Fatalf("apart: %v: %v", d, want)
+	}
+	if len(got.Payload) == 0 {
+		got.Payload = want.Payload // or nil
+	}
+	if !reflect.DeepEqual(got, *want) {
+		t.Fatalf("whole %+v\napart %+v", *want, got)
+	}
+	for _, rest := range [][]byte{nil, pkt[head:max(head, ip.end-1)]} {
+		if len(want.Payload) > 0 && ParseApart(pkt[:head:head], rest, &got, csum) == None {
+			t.Fatalf("%d octets of %d are enough", len(rest), len(want.Payload))
+		}
+	}
+}
+
 func FuzzParseICMP(f *testing.F) {
 	quote4, quote6 := packet(tuple4, "payload"), packet(tuple6, "payload")
 	for _, typ := range []byte{3, 4, 11} {

@@ -60,23 +60,26 @@ type ipHeader struct {
 	end      int // length of the packet; what follows is padding of the link
 }
 
-// parseIP reads the headers in front of the transport header. whole says that
-// the packet must be complete, which one quoted by ICMP is not: of that, end
-// may lie past the end of pkt.
-func parseIP(pkt []byte, h *ipHeader, whole bool) Drop {
+// quoted says that a packet need not be complete: it is one that ICMP quotes.
+const quoted = -1
+
+// parseIP reads the headers in front of the transport header. The packet has so many
+// octets, of which pkt are the first, all headers among them, or is quoted: end may
+// lie past the end of pkt.
+func parseIP(pkt []byte, h *ipHeader, octets int) Drop {
 	if len(pkt) == 0 {
 		return TooShort
 	}
 	switch pkt[0] >> 4 {
 	case 4:
-		return parseIPv4(pkt, h, whole)
+		return parseIPv4(pkt, h, octets)
 	case 6:
-		return parseIPv6(pkt, h, whole)
+		return parseIPv6(pkt, h, octets)
 	}
 	return NotIP
 }
 
-func parseIPv4(pkt []byte, h *ipHeader, whole bool) Drop {
+func parseIPv4(pkt []byte, h *ipHeader, octets int) Drop {
 	if len(pkt) < ipv4Len {
 		return TooShort
 	}
@@ -85,12 +88,12 @@ func parseIPv4(pkt []byte, h *ipHeader, whole bool) Drop {
 	if h.len < ipv4Len || h.end < h.len {
 		return BadIPHeader
 	}
-	if len(pkt) < h.len || whole && len(pkt) < h.end {
+	if len(pkt) < h.len || octets != quoted && octets < h.end {
 		return TooShort
 	}
 	// Routers change TTL and checksum of what they quote; only a packet for
 	// us has to be right.
-	if whole && Fold(Sum(pkt[:h.len], 0)) != 0xffff {
+	if octets != quoted && Fold(Sum(pkt[:h.len], 0)) != 0xffff {
 		return BadIPHeader
 	}
 	if binary.BigEndian.Uint16(pkt[ip4Frag:])&(ip4MF|ip4Offset) != 0 {
@@ -104,17 +107,17 @@ func parseIPv4(pkt []byte, h *ipHeader, whole bool) Drop {
 	return None
 }
 
-func parseIPv6(pkt []byte, h *ipHeader, whole bool) Drop {
+func parseIPv6(pkt []byte, h *ipHeader, octets int) Drop {
 	if len(pkt) < ipv6Len {
 		return TooShort
 	}
 	h.len = ipv6Len
 	h.end = ipv6Len + int(binary.BigEndian.Uint16(pkt[ip6PayloadLen:]))
-	if whole {
-		if len(pkt) < h.end {
+	if octets != quoted {
+		if octets < h.end {
 			return TooShort
 		}
-		pkt = pkt[:h.end]
+		pkt = pkt[:min(h.end, len(pkt))]
 	}
 	h.ecn = pkt[1] >> 4 & 3
 	h.ttl = pkt[ip6HopLimit]

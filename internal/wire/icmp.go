@@ -54,7 +54,7 @@ const (
 // the receiver of pkt had sent. It does not allocate.
 func ParseICMP(pkt []byte, e *ICMPError) bool {
 	var ip ipHeader
-	if parseIP(pkt, &ip, true) != None {
+	if parseIP(pkt, &ip, len(pkt)) != None {
 		return false
 	}
 	msg := pkt[ip.len:ip.end]
@@ -151,7 +151,7 @@ func (e *ICMPError) unreachable6() {
 // and at least eight octets of TCP's (RFC 792).
 func (e *ICMPError) quoted(pkt []byte, version byte) bool {
 	var ip ipHeader
-	if len(pkt) == 0 || pkt[0]>>4 != version || parseIP(pkt, &ip, false) != None {
+	if len(pkt) == 0 || pkt[0]>>4 != version || parseIP(pkt, &ip, quoted) != None {
 		return false
 	}
 	if ip.proto != protoTCP || len(pkt) < ip.len+8 || !usable(ip.src) || !usable(ip.dst) {

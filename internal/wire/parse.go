@@ -12,27 +12,33 @@ import (
 // Remote the source, and Payload borrows from pkt. csum says how the TCP
 // checksum of pkt stands. A result other than None is the reason why the
 // packet is of no use; s is then only partly filled.
-func Parse(pkt []byte, s *Segment, csum Csum) Drop {
+func Parse(pkt []byte, s *Segment, csum Csum) Drop { return ParseApart(pkt, nil, s, csum) }
+
+// ParseApart is Parse of a packet whose payload, rest, lies elsewhere than its
+// headers, unless rest is empty.
+func ParseApart(pkt, rest []byte, s *Segment, csum Csum) Drop {
 	*s = Segment{At: s.At, Link: s.Link, MTU: s.MTU}
 	var ip ipHeader
-	if d := parseIP(pkt, &ip, true); d != None {
+	if d := parseIP(pkt, &ip, len(pkt)+len(rest)); d != None {
 		return d
 	}
 	if ip.proto != protoTCP {
 		return NotTCP
 	}
 	s.ECN, s.TTL = ip.ecn, ip.ttl
-	tcp := pkt[ip.len:ip.end:ip.end]
+	end := min(ip.end, len(pkt))
+	tcp := pkt[ip.len:end:end]
 	if len(tcp) < tcpLen {
 		return TooShort
 	}
+	rest = rest[:min(ip.end-end, len(rest))]
 	s.Local = netip.AddrPortFrom(ip.dst, binary.BigEndian.Uint16(tcp[2:]))
 	s.Remote = netip.AddrPortFrom(ip.src, binary.BigEndian.Uint16(tcp))
 	off := int(tcp[tcpOff]>>4) * 4
-	if off < tcpLen || off > len(tcp) {
+	if off < tcpLen || off > len(tcp) || len(rest) > 0 && off < len(tcp) {
 		return BadOffset
 	}
-	if !checksumOK(tcp, ip.src, ip.dst, csum) { //spec:T19 off: if false {
+	if !checksumOK(tcp, rest, ip.src, ip.dst, csum) { //spec:T19 off: if false {
 		return BadChecksum
 	}
 	if !usable(ip.src) || !usable(ip.dst) { //spec:T20 off: if false {
@@ -47,20 +53,23 @@ func Parse(pkt []byte, s *Segment, csum Csum) Drop {
 	s.Window = binary.BigEndian.Uint16(tcp[tcpWin:])
 	s.Urgent = binary.BigEndian.Uint16(tcp[tcpUrg:])
 	s.parseOptions(tcp[tcpLen:off])
-	s.Payload = tcp[off:]
+	if s.Payload = tcp[off:]; len(rest) > 0 {
+		s.Payload = rest
+	}
 	return None
 }
 
-// checksumOK verifies the checksum of a segment as far as csum asks for it.
-func checksumOK(tcp []byte, src, dst netip.Addr, csum Csum) bool {
+// checksumOK verifies the checksum of a segment as far as csum asks for it. Where
+// its payload lies apart, tcp is of an even length, as headers are.
+func checksumOK(tcp, rest []byte, src, dst netip.Addr, csum Csum) bool {
 	if csum == CsumPartial {
 		return true
 	}
-	pseudo := PseudoSum(src, dst, len(tcp))
+	pseudo := PseudoSum(src, dst, len(tcp)+len(rest))
 	if csum == CsumEither && binary.BigEndian.Uint16(tcp[tcpCsum:]) == Fold(pseudo) {
 		return true
 	}
-	return Fold(Sum(tcp, pseudo)) == 0xffff
+	return Fold(Sum(rest, Sum(tcp, pseudo))) == 0xffff
 }
 
 // Option kinds (RFC 9293, 7323, 2018, 5482, 7413, 8684).

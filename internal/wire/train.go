@@ -16,7 +16,7 @@ type frame struct {
 // another sort, and those that Parse would find malformed, have none.
 func openFrame(pkt []byte) (frame, bool) {
 	var ip ipHeader
-	if parseIP(pkt, &ip, true) != None || ip.proto != protoTCP || ip.end-ip.len < tcpLen {
+	if parseIP(pkt, &ip, len(pkt)) != None || ip.proto != protoTCP || ip.end-ip.len < tcpLen {
 		return frame{}, false
 	}
 	off := int(pkt[ip.len+tcpOff]>>4) * 4

@@ -81,7 +81,20 @@ func (c *Conn) Offer(p []byte) bool {
 	return true
 }
 
-// Taken ends what Offer began, and returns how many octets arrived so.
+// Pin returns what is left of the memory that was offered, for somebody to write
+// payload to before it comes here (buf.Recv.Pin); until Unpin. Nil if there is none.
+func (c *Conn) Pin() []byte {
+	if !c.lender || c.rcv == nil {
+		return nil
+	}
+	return c.rcv.Pin()
+}
+
+// Unpin ends what Pin began.
+func (c *Conn) Unpin() { c.rcv.Unpin() }
+
+// Taken ends what Offer began, and returns how many octets arrived so. The memory is
+// not pinned.
 func (c *Conn) Taken(now mono.Time) int {
 	c.lender = false
 	n := c.rcv.Taken()
