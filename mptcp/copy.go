@@ -20,6 +20,10 @@ var (
 // still sent; what it brings after Close or CloseWrite is lost, and not counted.
 // ReadFrom returns only when that read has returned. An error of r is returned
 // as it is.
+//
+// What one read brings is sent before the next one, which may have to wait. If r is a
+// regular file, or has a method Prompt() bool that returns true, it never waits, and is
+// read several times in a row.
 func (c *Conn) ReadFrom(r io.Reader) (n int64, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -27,12 +31,14 @@ func (c *Conn) ReadFrom(r io.Reader) (n int64, err error) {
 		return 0, c.opError("write", err)
 	}
 	defer c.endWrite()
+	f := feeder{Conn: c, r: r, prompt: isPrompt(r)}
+	defer f.send()
 	for {
-		space, err := c.reserve()
+		space, err := f.reserve()
 		if err != nil {
 			return n, c.opError("write", err)
 		}
-		k, taken, err := c.fill(r, space)
+		k, taken, err := f.fill(space)
 		n += int64(taken)
 		switch {
 		case taken < k:
@@ -45,40 +51,75 @@ func (c *Conn) ReadFrom(r io.Reader) (n int64, err error) {
 	}
 }
 
+// isPrompt reports whether reads of r never wait.
+func isPrompt(r io.Reader) bool {
+	switch r := r.(type) {
+	case interface{ Prompt() bool }:
+		return r.Prompt()
+	case *os.File:
+		info, err := r.Stat()
+		return err == nil && info.Mode().IsRegular()
+	}
+	return false
+}
+
+// feeder is a ReadFrom under way. The connection's mu is held.
+type feeder struct {
+	*Conn
+	r      io.Reader
+	prompt bool
+	held   int // octets that were read and not yet sent
+}
+
 // reserve waits for room in the send buffer.
-func (c *Conn) reserve() ([]byte, error) {
+func (f *feeder) reserve() ([]byte, error) {
 	for {
-		if err := c.writeErr(); err != nil {
+		if err := f.writeErr(); err != nil {
 			return nil, err
 		}
-		if space := c.core.Reserve(); space != nil {
+		if space := f.core.Reserve(); space != nil {
 			return space, nil
 		}
-		if err := c.core.WriteErr(); err != nil {
+		if err := f.core.WriteErr(); err != nil {
 			return nil, err
 		}
-		c.waitWrite()
+		if f.held > 0 {
+			f.send()
+		} else {
+			f.waitWrite()
+		}
 	}
 }
 
 // fill has r fill space, which is reserved, and sends what it read: k octets,
 // of which the connection took so many.
-func (c *Conn) fill(r io.Reader, space []byte) (k, taken int, err error) {
-	c.mu.Unlock()
+func (f *feeder) fill(space []byte) (k, taken int, err error) {
+	f.mu.Unlock()
+	full := false
 	defer func() { // whatever r does
-		c.mu.Lock()
-		now := c.stack.now()
-		if taken = c.core.Commit(now, k); taken > 0 {
-			c.pollAndUnlock(now)
-			c.mu.Lock()
+		f.mu.Lock()
+		taken = f.core.Commit(f.stack.now(), k)
+		f.held += taken
+		if !f.prompt || !full || f.held >= writeChunk {
+			f.send()
 		}
 	}()
-	n, err := r.Read(space)
+	n, err := f.r.Read(space)
 	if n < 0 || n > len(space) {
 		panic("mptcp: a Reader returned an impossible count")
 	}
 	k = n
+	full = n == len(space) && err == nil
 	return k, 0, err
+}
+
+// send sends what was read.
+func (f *feeder) send() {
+	if f.held > 0 {
+		f.held = 0
+		f.pollAndUnlock(f.stack.now())
+		f.mu.Lock()
+	}
 }
 
 // whyNotTaken is why octets that were read could not be sent.

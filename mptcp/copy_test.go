@@ -389,3 +389,65 @@ func (o octets) Read(p []byte) (int, error) {
 	}
 	return len(p), nil
 }
+
+// promptReader never waits, and always fills what it is given.
+type promptReader struct {
+	*bytes.Reader
+	reading func()
+}
+
+func (promptReader) Prompt() bool { return true }
+
+func (r promptReader) Read(p []byte) (int, error) {
+	if r.reading != nil {
+		r.reading()
+	}
+	return r.Reader.Read(p)
+}
+
+// What never waits is read several times before it is sent, and all that was read is,
+// however ReadFrom ends.
+func TestReadFromPrompt(t *testing.T) {
+	bubble(t, setup{}, func(t *testing.T, p *pair) {
+		c, s := p.conns()
+		data := noise(3 << 20)
+		start := time.Now()
+		c.SetWriteDeadline(start.Add(time.Second))
+		n, err := c.ReadFrom(promptReader{bytes.NewReader(data), nil}) // nobody reads
+		if n == 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("%d, %v", n, err)
+		}
+		c.SetWriteDeadline(start)
+		if n, err := c.ReadFrom(promptReader{bytes.NewReader(data), nil}); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("after the deadline: %d, %v", n, err)
+		}
+		c.SetWriteDeadline(time.Time{})
+		got := make([]byte, len(data))
+		if _, err := io.ReadFull(s, got[:n]); err != nil || !bytes.Equal(got[:n], data[:n]) {
+			t.Fatalf("%v, or not what was sent", err)
+		}
+		// It is sent, too, if the deadline passes while it is read.
+		n, err = c.ReadFrom(promptReader{bytes.NewReader(data), func() { c.SetWriteDeadline(start) }})
+		if n == 0 || n == int64(len(data)) || !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("%d, %v", n, err)
+		}
+		c.SetWriteDeadline(time.Time{})
+		s.SetReadDeadline(time.Now().Add(time.Minute))
+		if _, err := io.ReadFull(s, got[:n]); err != nil || !bytes.Equal(got[:n], data[:n]) {
+			t.Fatalf("%v, or not what was sent", err)
+		}
+		for _, n := range []int{1, writeChunk, writeChunk + 1, 1 << 20} {
+			sent := make(chan error)
+			go func() {
+				_, err := c.ReadFrom(promptReader{bytes.NewReader(data[:n]), nil})
+				sent <- err
+			}()
+			if _, err := io.ReadFull(s, got[:n]); err != nil || !bytes.Equal(got[:n], data[:n]) {
+				t.Fatalf("%d: %v, or not what was sent", n, err)
+			}
+			if err := <-sent; err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}

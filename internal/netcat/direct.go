@@ -82,13 +82,21 @@ func (s *Source) direct() bool {
 	if s.begun {
 		return false
 	}
-	if f, ok := s.r.(interface{ Stat() (fs.FileInfo, error) }); ok {
-		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
-			return true
-		}
+	if isFile(s.r) {
+		return true
 	}
 	d, ok := s.r.(deadliner)
 	return ok && d.SetReadDeadline(time.Time{}) == nil
+}
+
+// isFile reports whether r is a regular file.
+func isFile(r io.Reader) bool {
+	f, ok := r.(interface{ Stat() (fs.FileInfo, error) })
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode().IsRegular()
 }
 
 type deadliner interface{ SetReadDeadline(time.Time) error }
@@ -129,6 +137,9 @@ func (d *directInput) begin() (end func()) {
 		}
 	}
 }
+
+// Prompt tells mptcp.Conn.ReadFrom that a file never waits.
+func (d *directInput) Prompt() bool { return isFile(d.s.r) }
 
 func (d *directInput) Read(p []byte) (n int, err error) {
 	if d.ctx.Err() != nil {
