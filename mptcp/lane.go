@@ -13,6 +13,10 @@ import (
 // however often something changes on this host.
 const laneEvery = 250 * time.Millisecond
 
+// laneWorth is what has to leave in a millisecond for a lane to be tried: half a
+// gigabit a second, which packets by themselves do not keep a processor busy with.
+const laneWorth = 64 << 10
+
 // lanes is what a stack keeps of its connections' fast lanes.
 type lanes struct {
 	old   atomic.Bool // something changed, and the worker knows
@@ -57,7 +61,7 @@ func (s *Stack) findLane(c *Conn, w engine.WantLane) {
 		lane = l.Lane(w.Tuple, w.Link-dev.base)
 	}
 	c.mu.Lock()
-	c.core.SetLane(w.Tuple, subflow.Lane{Limit: lane.Train, Via: lane.Via, Tracked: lane.Tracked})
+	c.core.SetLane(w.Tuple, subflow.Lane{Limit: lane.Train, Via: lane.Via, Tracked: lane.Tracked, Worth: laneWorth})
 	c.pollAndUnlock(s.now())
 }
 

@@ -91,6 +91,10 @@ type Lane struct {
 	// Tracked says that this host may track the connection, as it has done since
 	// the first SYN. (One that it begins to track later it judges mildly.)
 	Tracked bool
+	// Worth is how many octets have to leave in a millisecond where sending is paced,
+	// before a lane is tried: on a slow link it saves nobody anything, and probation
+	// takes a round trip.
+	Worth int
 }
 
 // SetLane says what lane the path has from now on. One by another way than the one
@@ -127,13 +131,19 @@ func (s *Subflow) TrainLimit(now mono.Time, b *wire.Batch) int {
 		return 0
 	case l.Tracked && l.trains > 0 && dist(s.snd.nxt, l.plain) > s.snd.wnd/4:
 		return 0
-	case l.state == laneShut && (now < l.until || before(s.snd.una, l.next) || s.rec.mode != open):
+	case l.state == laneShut && (now < l.until || before(s.snd.una, l.next) || s.rec.mode != open || !s.laneWorthIt()):
 		return 0
 	}
 	if l.Tracked {
 		return min(l.Limit, b.MaxTrain, dist(l.edge, s.snd.nxt)-s.MSS())
 	}
 	return min(l.Limit, b.MaxTrain)
+}
+
+// laneWorthIt reports whether enough leaves for a lane to be tried.
+func (s *Subflow) laneWorthIt() bool {
+	rate, _ := s.pacing()
+	return rate == 0 || paceAhead(rate) >= s.lane.Worth
 }
 
 // laneWaits reports whether new data waits: for the answer to the train on
@@ -288,14 +298,19 @@ func (s *Subflow) answersTrain(now mono.Time, seg *wire.Segment) bool {
 }
 
 // TrainWorth is the least that is worth a train, in whole segments: a third of the
-// congestion window and half the peer's, or all that a train takes; 0 without a lane,
-// or if that is not two segments. A window is small where a device holds what many
-// connections send: to each train its turn, then.
+// congestion window and half the peer's, or all that a train takes, and where sending
+// is paced no more than what leaves in a millisecond, for on a slow link more would
+// only fill the queue at once; 0 without a lane, or if that is not two segments. A
+// window is small where a device holds what many connections send: to each train its
+// turn, then.
 func (s *Subflow) TrainWorth() int {
 	if s.lane.state != laneOpen {
 		return 0
 	}
 	n := min(s.lane.Limit, s.Cwnd()/3, s.snd.wnd/2)
+	if rate, _ := s.pacing(); rate > 0 {
+		n = min(n, paceAhead(rate))
+	}
 	if n < 2*s.MSS() {
 		return 0
 	}

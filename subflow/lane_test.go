@@ -662,3 +662,23 @@ func TestLaneFillsWindow(t *testing.T) {
 		t.Error("not limited by the application")
 	}
 }
+
+// On a slow link nothing is held back for a train: what is worth one elsewhere would
+// fill the queue at once there.
+func TestLaneSlowLink(t *testing.T) {
+	b := laneOpened(t)
+	if worth := b.sf.TrainWorth(); worth != 30_000 {
+		t.Fatalf("a train is worth %d", worth)
+	}
+	b.ctrl().rate = 5e6
+	if worth := b.sf.TrainWorth(); worth != 5000 {
+		t.Errorf("at 5 kB a millisecond, a train is worth %d", worth)
+	}
+	b.ctrl().rate = 1.9e6
+	if worth := b.sf.TrainWorth(); worth != 0 {
+		t.Errorf("at 2 kB a millisecond, a train is worth %d", worth)
+	}
+	if _, burst := b.sf.pacing(); burst > timeFor(paceSegments*b.sf.MSS(), 1.9e6) {
+		t.Errorf("credit for %v piles up", burst)
+	}
+}

@@ -61,7 +61,7 @@ func (s *Subflow) pacing() (rate uint64, burst time.Duration) {
 	}
 	// No path is so slow that a segment takes longer than a timeout may.
 	rate = max(rate, uint64(s.MSS()), 1)
-	burst = max(paceBurst, timeFor(max(paceSegments*s.MSS(), s.TrainWorth()), rate))
+	burst = max(paceBurst, timeFor(paceSegments*s.MSS(), rate))
 	return rate, burst
 }
 
@@ -78,6 +78,9 @@ func (s *Subflow) slowStart() bool {
 func timeFor(n int, rate uint64) time.Duration {
 	return time.Duration((uint64(n)*uint64(time.Second) + rate - 1) / rate)
 }
+
+// paceAhead is what leaves in the time that credit is waited for.
+func paceAhead(rate uint64) int { return int(float64(rate) * paceQuantum.Seconds()) }
 
 // credit returns how many octets pacing lets go at now.
 func (s *Subflow) credit(now mono.Time) int {
@@ -121,8 +124,7 @@ func (s *Subflow) spend(now mono.Time, n int) {
 // needed for each segment; a segment at least and what can pile up at most.
 func (s *Subflow) quantum(n int) int {
 	rate, _ := s.pacing()
-	ms := int(float64(rate) * paceQuantum.Seconds())
-	return min(n, max(s.MSS(), ms, s.TrainWorth()))
+	return min(n, max(s.MSS(), paceAhead(rate)))
 }
 
 // paceDeadline is when pacing lets go of what is assigned or lost and held

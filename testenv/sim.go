@@ -33,6 +33,8 @@ type Sim struct {
 	cut    *wire.Batch
 	seg    wire.Segment
 
+	laneWorth int
+
 	// Trace, if not nil, is told of every packet as it leaves a host.
 	Trace func(now mono.Time, from *SimHost, link int, s *wire.Segment)
 
@@ -53,6 +55,8 @@ type SimConfig struct {
 	// Lanes gives both hosts fast lanes, which pass by what they do to packets
 	// (SimLanes). Trains are then sent only by them.
 	Lanes SimLanes
+	// LaneWorth is their subflow.Lane.Worth.
+	LaneWorth int
 	// Merge joins what arrives together into trains again, as a receiver's
 	// offload does.
 	Merge bool
@@ -164,7 +168,7 @@ func (c *SimConn) Gone() bool { return c.gone }
 // NewSim builds the network. Interface i (from 0) of A has address 10.0.i.1 or
 // fd00:i::1, that of B ends in 2.
 func NewSim(cfg SimConfig) *Sim {
-	s := &Sim{cut: wire.NewBatch(1 << 18), damaged: cfg.Damaged}
+	s := &Sim{cut: wire.NewBatch(1 << 18), damaged: cfg.Damaged, laneWorth: cfg.LaneWorth}
 	s.A = newSimHost(s, "A", cfg)
 	s.B = newSimHost(s, "B", cfg)
 	for i, l := range cfg.Links {

@@ -15,6 +15,7 @@ type goodputCase struct {
 	name  string
 	links []SimLink
 	rate  float64 // sum, bits a second
+	lanes SimLanes
 }
 
 func goodputCases() []goodputCase {
@@ -41,7 +42,7 @@ func goodputCases() []goodputCase {
 
 // run sends size octets from A to B and returns how long it took.
 func (g goodputCase) run(t testing.TB, size int, verbose bool) time.Duration {
-	s := NewSim(SimConfig{Seed: 1, Links: g.links, Engine: func(_ string, c *engine.Config) {}})
+	s := NewSim(SimConfig{Seed: 1, Links: g.links, Lanes: g.lanes, LaneWorth: 64 << 10, Engine: func(_ string, c *engine.Config) {}})
 	a := &SimStream{Seed: 1, PeerSeed: 2, Size: size}
 	b := &SimStream{Seed: 2, PeerSeed: 1, PeerSize: size}
 	s.B.Listen(9000)
@@ -82,6 +83,26 @@ func TestGoodput(t *testing.T) {
 		t.Logf("%-24s %7.2f s %6.2f Mb/s, %5.1f %% of the links", g.name, took.Seconds(), rate/1e6, 100*share)
 		if share < 0.70 {
 			t.Errorf("%s: %.1f %% of the links, want 70", g.name, 100*share)
+		}
+	}
+}
+
+// TestGoodputByLane: trains do not make a slow link slower, though its queue holds but
+// a few segments.
+func TestGoodputByLane(t *testing.T) {
+	t.Parallel()
+	const size = 8 << 20
+	for _, rtt := range []time.Duration{10 * time.Millisecond, 50 * time.Millisecond} {
+		for _, mbps := range []float64{10, 100} {
+			queue := max(6000, int(mbps*1e6/8*rtt.Seconds()/2))
+			g := goodputCase{name: fmt.Sprintf("%g Mb/s, %v", mbps, rtt), links: []SimLink{Symmetric(mbps*1e6, rtt, queue, 0)}}
+			plain := g.run(t, size, false)
+			g.lanes = LanesWork
+			trains := g.run(t, size, false)
+			t.Logf("%s: %v, by lane %v", g.name, plain, trains)
+			if trains > plain*101/100 {
+				t.Errorf("%s: %v by lane, %v without", g.name, trains, plain)
+			}
 		}
 	}
 }

@@ -35,7 +35,7 @@ func (h *SimHost) SetLanes(l SimLanes) {
 func (h *SimHost) findLane(c *SimConn, w engine.WantLane) {
 	h.sim.At(h.sim.now.Add(laneDelay), func() {
 		if !c.gone {
-			c.Core.SetLane(w.Tuple, subflow.Lane{Limit: 60_000, Via: uint64(w.Link), Tracked: true})
+			c.Core.SetLane(w.Tuple, subflow.Lane{Limit: 60_000, Via: uint64(w.Link), Tracked: true, Worth: h.sim.laneWorth})
 			c.Poke()
 		}
 	})
