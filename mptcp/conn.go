@@ -79,7 +79,9 @@ func (s *Stack) newConn(core *engine.Conn) *Conn {
 	return c
 }
 
-// Read reads data that has arrived. io.EOF means that the peer has finished.
+// Read reads data that has arrived. io.EOF means that the peer has finished. All of p
+// may be used as scratch space, as by every io.Reader: what lies there beyond what was
+// read means nothing, and may have been meant for others.
 func (c *Conn) Read(p []byte) (int, error) {
 	n, err := c.read(p)
 	if err != nil && err != io.EOF {

@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"time"
 )
 
 var (
@@ -22,8 +23,8 @@ var (
 // as it is.
 //
 // What one read brings is sent before the next one, which may have to wait. If r is a
-// regular file, or has a method Prompt() bool that returns true, it never waits, and is
-// read several times in a row.
+// regular file, or has a method Prompt() bool that returns true, it is taken never to
+// wait, until it does, and is read several times in a row.
 func (c *Conn) ReadFrom(r io.Reader) (n int64, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -58,10 +59,14 @@ func isPrompt(r io.Reader) bool {
 		return r.Prompt()
 	case *os.File:
 		info, err := r.Stat()
-		return err == nil && info.Mode().IsRegular()
+		// Files of the kernel, which may wait, say that they are empty.
+		return err == nil && info.Mode().IsRegular() && info.Size() > 0
 	}
 	return false
 }
+
+// slowRead is how long a read takes that has waited.
+const slowRead = time.Millisecond
 
 // feeder is a ReadFrom under way. The connection's mu is held.
 type feeder struct {
@@ -104,9 +109,13 @@ func (f *feeder) fill(space []byte) (k, taken int, err error) {
 			f.send()
 		}
 	}()
+	before := f.stack.now()
 	n, err := f.r.Read(space)
 	if n < 0 || n > len(space) {
 		panic("mptcp: a Reader returned an impossible count")
+	}
+	if f.stack.now().Sub(before) > slowRead {
+		f.prompt = false
 	}
 	k = n
 	full = n == len(space) && err == nil

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"time"
 
 	"github.com/mpnc/mpnc/internal/netio"
 	"github.com/mpnc/mpnc/internal/wire"
@@ -24,6 +25,7 @@ type reader struct {
 
 	share  share
 	woke   bool  // somebody who waits for data
+	steady Time  // no yield before that
 	fed    *Conn // whose reader was woken last
 	pinned *Conn // to whose reader's memory the device writes
 
@@ -64,12 +66,30 @@ func (r *reader) loop() {
 		r.ch.finish()
 		poison(r.batch)
 		if r.woke {
-			// Whoever waited has his turn on this processor before it is asked for more:
-			// his answer is what comes next, and where much comes he takes it while it is
-			// in the caches, and offers his memory anew.
-			runtime.Gosched()
-			r.woke = false
+			r.yield()
 		}
+	}
+}
+
+// Where a yield took longer than longYield, others keep the processors busy, and there
+// is none for as long as noYield: what would be gained is little beside what is lost.
+const (
+	longYield = time.Millisecond
+	noYield   = 100 * time.Millisecond
+)
+
+// yield gives who waited his turn on this processor before it is asked for more: his
+// answer is what comes next, and where much comes he takes it while it is in the caches,
+// and offers his memory anew.
+func (r *reader) yield() {
+	r.woke = false
+	before := r.stack.now()
+	if before < r.steady {
+		return
+	}
+	runtime.Gosched()
+	if after := r.stack.now(); after.Sub(before) > longYield {
+		r.steady = after.Add(noYield)
 	}
 }
 

@@ -316,3 +316,12 @@ func (s *Subflow) TrainWorth() int {
 	}
 	return n - n%s.MSS()
 }
+
+// Cork is TrainWorth on a path so short that a train's acknowledgment comes as soon as
+// anything could be sent: what does not fill one may wait for that. Elsewhere it is 0.
+func (s *Subflow) Cork() int {
+	if rate, _ := s.pacing(); rate > 0 {
+		return 0
+	}
+	return s.TrainWorth()
+}

@@ -214,7 +214,7 @@ func (s *Subflow) Room(now mono.Time) (octets int, wake mono.Time) {
 		return 0, mono.Never
 	}
 	if worth := s.TrainWorth(); worth > 0 && n >= worth {
-		n -= n % worth
+		n = max(n-n%worth, min(n, least))
 	} else if n < worth && s.inFlight()+waiting > 0 {
 		return 0, mono.Never // the acknowledgments that are under way make it worth a train
 	}

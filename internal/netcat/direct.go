@@ -82,21 +82,23 @@ func (s *Source) direct() bool {
 	if s.begun {
 		return false
 	}
-	if isFile(s.r) {
+	if fileOf(s.r) != nil {
 		return true
 	}
 	d, ok := s.r.(deadliner)
 	return ok && d.SetReadDeadline(time.Time{}) == nil
 }
 
-// isFile reports whether r is a regular file.
-func isFile(r io.Reader) bool {
+// fileOf returns what is known of r if it is a regular file, else nil.
+func fileOf(r io.Reader) fs.FileInfo {
 	f, ok := r.(interface{ Stat() (fs.FileInfo, error) })
 	if !ok {
-		return false
+		return nil
 	}
-	info, err := f.Stat()
-	return err == nil && info.Mode().IsRegular()
+	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+		return info
+	}
+	return nil
 }
 
 type deadliner interface{ SetReadDeadline(time.Time) error }
@@ -138,8 +140,12 @@ func (d *directInput) begin() (end func()) {
 	}
 }
 
-// Prompt tells mptcp.Conn.ReadFrom that a file never waits.
-func (d *directInput) Prompt() bool { return isFile(d.s.r) }
+// Prompt tells mptcp.Conn.ReadFrom that a file never waits. Those of the kernel, which
+// may, say that they are empty.
+func (d *directInput) Prompt() bool {
+	info := fileOf(d.s.r)
+	return info != nil && info.Size() > 0
+}
 
 func (d *directInput) Read(p []byte) (n int, err error) {
 	if d.ctx.Err() != nil {

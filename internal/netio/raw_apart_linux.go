@@ -22,12 +22,24 @@ type form struct {
 	size int // octets of payload, of the longest
 }
 
-// lay lays memory out for packets to be read apart, and returns how many there may be;
-// 0: they are read whole.
-func (s *rxSocket) lay(into []byte) (n int) {
-	s.unlay()
+// lay lays memory out for packets of s to be read apart, and returns how many there may
+// be; 0: they are read whole. The memory is lent for one batch, so nothing else may
+// wait to be handed on.
+func (r *Raw) lay(s *rxSocket) (n int) {
 	g := s.guess
-	if g.size == 0 || len(into) < g.size || g.head+g.size >= len(s.memory(0)) {
+	if g.size == 0 || g.head+g.size >= len(s.memory(0)) {
+		return 0
+	}
+	for _, other := range r.rx {
+		if other != s && other.next < other.n {
+			return 0
+		}
+	}
+	into := r.into()
+	if len(into) < g.size {
+		if into != nil {
+			r.unused()
+		}
 		return 0
 	}
 	s.apart = apart{form: g, into: into}
@@ -40,6 +52,14 @@ func (s *rxSocket) lay(into []byte) (n int) {
 		s.msgs[i].Hdr.SetIovlen(apartParts)
 	}
 	return n
+}
+
+// giveBack returns the memory that s was lent, if it was: there is nothing in it.
+func (r *Raw) giveBack(s *rxSocket) {
+	if s.apart.into != nil {
+		s.unlay()
+		r.unused()
+	}
 }
 
 // unlay has packets be read whole again.
@@ -72,14 +92,13 @@ func (s *rxSocket) gather() {
 	next := form{head: s.guess.head}
 	for i := range s.n {
 		b, n := s.memory(i), int(s.msgs[i].Len)
-		head := headersAt(b[:n], s.v6)
-		if a.into != nil && (head != a.head || n <= a.head || n > a.head+a.size) {
+		if a.into != nil && (n <= a.head || n > a.head+a.size || headersAt(b[:a.head], s.v6) != a.head) {
 			a.whole |= 1 << i
 			if n > a.head {
 				copy(b[a.head:], a.into[i*a.size:][:min(n-a.head, a.size)])
 			}
-			head = headersAt(b[:n], s.v6)
 		}
+		head := headersAt(b[:n], s.v6)
 		if head > 0 && n-head > maxRead/4 {
 			next.head, next.size = head, max(next.size, n-head)
 		}

@@ -90,3 +90,85 @@ func TestApart(t *testing.T) {
 		t.Errorf("memory was lent %d times, and not used %d times", lent, unused)
 	}
 }
+
+// Memory is lent for what one Read returns: whatever else arrives, nothing that is
+// handed on later lies in it.
+func TestApartOneAtATime(t *testing.T) {
+	needs(t, "ip")
+	p := newPair(t)
+	a, b := open(t, p.a), openDeaf(t, p.b)
+	b.bind("[::]:80", true)
+	into := make([]byte, 200_000)
+	lent, parted := false, 0
+	b.PlaceInto(func() []byte {
+		if lent {
+			return nil
+		}
+		lent = true
+		return into
+	}, func() { lent = false })
+	ways := []way{
+		{a, b, "a1", "10.0.1.1:1", "10.0.1.2:80"},
+		{a, b, "a1", "[fd00:1::1]:1", "[fd00:1::2]:80"},
+	}
+	in := wire.NewBatch(0)
+	for _, w := range ways {
+		a.send(w.link, segment(w.from, w.to, wire.ACK|wire.PSH, big(1)))
+		if err := b.Read(in); err != nil {
+			t.Fatal(err)
+		}
+		w.await(true, "a neighbour is known")
+	}
+	for round := range 60 {
+		var want [2]int
+		for k := range ways {
+			i := (k + round/5) % 2
+			w := ways[i]
+			n := []int{50_000, 50_000, 50_000, 50_000, 1000}[(round+2*i)%5]
+			for range 1 + (round+i)%3 {
+				out := wire.NewBatch(70_000)
+				out.Lane, out.MaxTrain = true, wire.MaxPacket
+				s := segment(w.from, w.to, wire.ACK|wire.PSH, bytes.Repeat([]byte{byte(1 + i)}, n))
+				if seg := 1400 * min(1, n/1401); !wire.AppendSegment(out, s, seg) {
+					t.Fatal("no room")
+				}
+				if err := a.Write(a.ns.Link(w.link), out); err != nil {
+					t.Fatal(err)
+				}
+				want[i] += n
+			}
+		}
+		if round%4 > 0 { // all sockets are looked at
+			b.hotReads = maxHotReads
+		}
+		for got := [2]int{}; got != want; {
+			if err := b.Read(in); err != nil {
+				t.Fatal(err)
+			}
+			for i := range in.Pkts {
+				var s wire.Segment
+				if d := wire.ParseApart(in.Bytes(i), in.Rest(i), &s, in.Pkts[i].Csum); d != wire.None {
+					t.Fatal(d)
+				}
+				if in.Rest(i) != nil {
+					if parted++; !lent {
+						t.Fatalf("round %d: payload in memory that was given back", round)
+					}
+				}
+				family := 0
+				if s.Is6() {
+					family = 1
+				}
+				if n := bytes.Count(s.Payload, []byte{byte(1 + family)}); n != len(s.Payload) {
+					t.Fatalf("round %d: %d octets of %d are what was sent", round, n, len(s.Payload))
+				}
+				got[family] += len(s.Payload)
+			}
+			lent = false
+			clear(into) // somebody else has it
+		}
+	}
+	if parted == 0 {
+		t.Error("nothing was read apart")
+	}
+}

@@ -1,7 +1,6 @@
 package netio
 
 import (
-	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -39,13 +38,8 @@ func (f *flood) high(now mono.Time) bool {
 	return high
 }
 
-// doze has others run who want to, and then sleeps for a moment if nothing came
-// meanwhile. It reports whether something did.
+// doze sleeps for a moment, and reports whether anything came meanwhile.
 func (r *Raw) doze(s *rxSocket) bool {
-	runtime.Gosched()
-	if r.receive(s) {
-		return true
-	}
 	t := unix.NsecToTimespec(int64(nap))
 	_ = unix.Nanosleep(&t, nil)
 	return r.receive(s)

@@ -204,15 +204,12 @@ func (s *rxSocket) allocate(batch int) {
 // much is copied, and take it back.
 func (r *Raw) receive(s *rxSocket) (any bool) {
 	msgs := s.msgs
+	s.unlay()
 	if s.trains {
 		msgs = msgs[:min(trainsRead, len(msgs))]
-		if n := s.lay(r.into()); n > 0 {
-			msgs = msgs[:min(n, len(msgs))]
-		} else {
-			r.unused()
+		if n := r.lay(s); n > 0 {
+			msgs = msgs[:n]
 		}
-	} else {
-		s.unlay()
 	}
 	for i := range msgs {
 		h := &msgs[i].Hdr
@@ -225,8 +222,7 @@ func (r *Raw) receive(s *rxSocket) (any bool) {
 	runtime.KeepAlive(s)
 	s.next, s.n = 0, 0
 	if errno != 0 {
-		s.unlay()
-		r.unused()
+		r.giveBack(s)
 		return false
 	}
 	s.n, s.at = int(n), r.now()
@@ -330,7 +326,7 @@ func (r *Raw) Read(b *wire.Batch) error {
 			if len(b.Pkts) > 0 {
 				return nil
 			}
-			r.unused()
+			r.giveBack(s)
 		}
 		if r.rx == nil || r.wait.raw.Read(r.filler) != nil {
 			return net.ErrClosed
@@ -349,6 +345,7 @@ func (r *Raw) fill(uintptr) (any bool) {
 			return true
 		}
 		if s.flood.high(r.now()) && r.doze(s) {
+			r.hotReads += maxHotReads / 4 // the others have waited for that, too
 			return true
 		}
 	}
@@ -365,6 +362,9 @@ func (r *Raw) fill(uintptr) (any bool) {
 			if s.fd == int(ev.Fd) {
 				if r.receive(s) {
 					r.hot, any = s, true
+				}
+				if s.apart.into != nil {
+					return true // the others will still be readable
 				}
 			}
 		}

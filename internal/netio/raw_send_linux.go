@@ -80,7 +80,7 @@ func (r *Raw) writeRun(p *port, b *wire.Batch, i, n int) {
 	}
 	s.prepare(p.link, b, i, n)
 	for sent := 0; sent < n; {
-		k, errno := sendmmsg(s.fd, s.msgs[sent:n])
+		k, errno := sendmmsg(s.fd, s.msgs[sent:n], false)
 		sent += k
 		r.stats.tx.Add(uint64(k))
 		if errno == unix.EPERM {
@@ -268,11 +268,16 @@ func (s *txSocket) prepare(link int, b *wire.Batch, i, n int) {
 	}
 }
 
-// sendmmsg sends messages, and returns how many went and why the next one did not.
-// Since it does not block, the runtime need not hear of it: see receive.
-func sendmmsg(fd int, msgs []unix.Mmsghdr) (n int, errno unix.Errno) {
-	k, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(fd),
-		uintptr(unsafe.Pointer(&msgs[0])), uintptr(len(msgs)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
+// sendmmsg sends messages, and returns how many went and why the next one did not. Of
+// a call that is short the runtime need not hear: see receive.
+func sendmmsg(fd int, msgs []unix.Mmsghdr, short bool) (n int, errno unix.Errno) {
+	const flags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
+	var k uintptr
+	if short {
+		k, _, errno = unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&msgs[0])), uintptr(len(msgs)), flags, 0, 0)
+	} else {
+		k, _, errno = unix.Syscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&msgs[0])), uintptr(len(msgs)), flags, 0, 0)
+	}
 	runtime.KeepAlive(msgs)
 	if errno != 0 {
 		return 0, errno

@@ -131,7 +131,7 @@ func (r *Raw) writeTrains(p *port, b *wire.Batch, i int) (n int) {
 		return 1
 	}
 	for sent := 0; sent < n; {
-		k, errno := sendmmsg(s.fd, s.msgs[sent:n])
+		k, errno := sendmmsg(s.fd, s.msgs[sent:n], true)
 		sent += k
 		r.stats.tx.Add(uint64(k))
 		r.stats.trains.Add(uint64(k))

@@ -40,16 +40,22 @@ func (c *Conn) offered() seq.Data {
 }
 
 // corked is how many of n octets that wait are held back, for they do not fill a
-// train and one is under way: where there is a fast lane, that is what a full
-// segment is elsewhere. A train is acknowledged at once, being more than a segment.
+// train and one is under way: where all paths that may be used have fast lanes and are
+// short, that is what a full segment is elsewhere. c.views are filled in.
 func (c *Conn) corked(n int) int {
-	train := 0
-	for _, p := range c.paths {
-		if p.usable() {
-			train = max(train, p.sf.TrainWorth())
+	train, inFlight := 0, 0
+	for _, v := range c.views {
+		if v.Stale || v.Backup {
+			continue
 		}
+		cork := c.pathByID(v.ID).sf.Cork()
+		if cork == 0 {
+			return 0
+		}
+		train = max(train, cork)
+		inFlight += v.InFlight
 	}
-	if train == 0 || c.tx.next.Sub(c.snd.Una()) < train {
+	if train == 0 || inFlight < train {
 		return 0
 	}
 	return n % train

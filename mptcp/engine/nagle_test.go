@@ -189,3 +189,31 @@ func TestT71_NagleOnLane(t *testing.T) {
 		t.Fatalf("%d octets left with the end", len(got.Payload))
 	}
 }
+
+// T71: on a path where an acknowledgment takes its time nothing but the Nagle
+// algorithm holds anything back, whether trains leave or not.
+func TestT71_NagleOnLongLane(t *testing.T) {
+	s := dial(t, func(c *Config) { c.Scheduler = scheduler.NewMinRTT })
+	s.batch.Lane, s.batch.MaxTrain = true, wire.MaxPacket
+	p := s.c.paths[0]
+	p.sf.SetLane(subflow.Lane{Limit: 20_000, Via: 1})
+	s.write(3000)
+	s.drop(0)
+	s.expectNothing()
+	s.advance(10 * ms)
+	s.send(0, ". 1 ack 3001 A3001")
+	if !p.sf.Info().Lane || p.sf.Cork() != 0 {
+		t.Fatalf("lane %t, cork %d", p.sf.Info().Lane, p.sf.Cork())
+	}
+	for range 3 {
+		s.advance(5 * ms)
+		s.write(2900)
+		sent := 0
+		for len(s.legs[0].out) > 0 {
+			sent += len(s.drop(0).Payload)
+		}
+		if sent < 2800 {
+			t.Fatalf("%d octets left", sent)
+		}
+	}
+}
