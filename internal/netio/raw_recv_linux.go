@@ -20,9 +20,9 @@ const (
 	// interface arrive as one, up to 64 KB.
 	maxRead = ipv6Len + 65535
 	// receiveBuffer is asked for from the kernel; the default would hold four
-	// merged packets, for all connections together. This holds two trains of each
+	// merged packets, for all connections together. This holds four trains of each
 	// of a thousand.
-	receiveBuffer = 128 << 20
+	receiveBuffer = 256 << 20
 	leastBuffer   = 8 << 20
 	controlLen    = 128
 	// trainsRead is how many trains are read at once: no more than a reader's memory
