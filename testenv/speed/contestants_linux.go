@@ -21,6 +21,8 @@ var contestants = end.Contestants{
 	kernelMPTCP: func(*end.Job) (*end.Transport, error) { return kernel(true), nil },
 	kernelTCP:   func(*end.Job) (*end.Transport, error) { return kernel(false), nil },
 	floor:       trains,
+	floorKept:   trains,
+	floorFile:   trains,
 }
 
 // library is our own stack, as a program would use it, on half of the processors

@@ -12,6 +12,8 @@ const (
 	gvisor      = "gvisor"       // gVisor's netstack, TCP
 	quicGo      = "quic-go"      // a stream of quic-go's
 	floor       = "floor"        // trains without a protocol
+	floorKept   = "floor-kept"   // the same, of memory that is kept until it has arrived
+	floorFile   = "floor-file"   // the same, and read from a file before
 
 	ncMPTCP    = "nc-mptcp" // OpenBSD's nc over the kernel's Multipath TCP
 	ncTCP      = "nc-tcp"
@@ -61,7 +63,7 @@ func scenes() []scene {
 	return []scene{
 		with("command", "a file to /dev/null, from command to command, two paths",
 			[]string{mpnc, ncMPTCP, ncTCP, socatMPTCP, socatTCP}, func(s *scene) { s.command = true }),
-		with("bulk", "in memory, one connection, two paths", append(all, floor), nil),
+		with("bulk", "in memory, one connection, two paths", append(all, floor, floorKept, floorFile), nil),
 		with("mtu", "the same with offloads off: nothing but packets of 1,500 octets", all, func(s *scene) { s.mtu = true }),
 		with("checksum", "the same with DSS checksums", multipath, func(s *scene) { s.checksum = true }),
 		with("paths-1", "one path", multipath, paths(1)),

@@ -215,7 +215,15 @@ const benchmarks = `That nothing is allocated for a train is a test's to say, no
 
 `
 
-const method = `## How it is measured
+const method = `## What is left of the machine
+
+What is not kept is to be read beside the floors in the table of *bulk*, which have no protocol. AF_PACKET copies what it
+sends, and whoever may have to send it again needs another copy of his own (*floor-kept*); the kernel's sockets keep the one
+that they send. Our command reads a file into that other copy (*floor-file*). With many connections at once both copies, and
+the state of each connection, come from memory and no longer from the caches: an octet takes two to three times as long, in
+all functions alike, as profiles show (option -profile).
+
+## How it is measured
 
 Two hosts are network namespaces, joined by two veth pairs with an MTU of 1,500 and all offloads on, made anew for every
 sample; *mtu* has TSO, GSO, GRO and checksum offloads off, and our trains too (` + "`MPNC_OFFLOAD=off`" + `). Everybody's congestion
@@ -239,7 +247,9 @@ that was ever resident.
   packets itself. The kernel does not have its address;
 - *quic-go*: one stream, over UDP with its offloads on one path; it encrypts, which the others do not;
 - *floor*: trains of 64 KB written to AF_PACKET on one side and read from a raw socket on the other, without any
-  protocol but a count of what arrived: what is left for a stack's own work.
+  protocol but a count of what arrived: what is left for a stack's own work. *floor-kept*: the same, of memory to which what is
+  written was copied, as whoever may have to send it again has to keep it, which the kernel does in the copy that it sends;
+  *floor-file*: the same, of memory to which it was read from a file of 256 MB, as our command reads it.
 
 The scenes:
 
