@@ -219,6 +219,11 @@ type Config struct {
 	// does so for which there is an IPsec policy, nor one whose packets turn out to
 	// need the rest (see docs/architecture.md).
 	NoOffload bool
+	// OffloadFrom is how many octets a second have to leave by a path whose round
+	// trip is a millisecond or longer before it sends trains: on a slow link they
+	// save nobody anything, and the first one is waited for. If zero, 64 MiB (half a
+	// gigabit a second).
+	OffloadFrom uint64
 
 	// Now is the clock: nanoseconds since any epoch, never going back. The
 	// devices must have been given the same. If nil, the time since New; that

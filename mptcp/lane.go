@@ -1,6 +1,8 @@
 package mptcp
 
 import (
+	"cmp"
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -13,9 +15,15 @@ import (
 // however often something changes on this host.
 const laneEvery = 250 * time.Millisecond
 
-// laneWorth is what has to leave in a millisecond for a lane to be tried: half a
-// gigabit a second, which packets by themselves do not keep a processor busy with.
-const laneWorth = 64 << 10
+// offloadFrom is what has to leave in a second for a lane to be tried: packets by
+// themselves do not keep a processor busy with that.
+const offloadFrom = 64 << 20
+
+// laneWorth is subflow.Lane.Worth.
+func (s *Stack) laneWorth() int {
+	const milliseconds = uint64(time.Second / time.Millisecond)
+	return int(min(cmp.Or(s.cfg.OffloadFrom, offloadFrom)/milliseconds, math.MaxInt))
+}
 
 // lanes is what a stack keeps of its connections' fast lanes.
 type lanes struct {
@@ -61,7 +69,7 @@ func (s *Stack) findLane(c *Conn, w engine.WantLane) {
 		lane = l.Lane(w.Tuple, w.Link-dev.base)
 	}
 	c.mu.Lock()
-	c.core.SetLane(w.Tuple, subflow.Lane{Limit: lane.Train, Via: lane.Via, Tracked: lane.Tracked, Worth: laneWorth})
+	c.core.SetLane(w.Tuple, subflow.Lane{Limit: lane.Train, Via: lane.Via, Tracked: lane.Tracked, Worth: s.laneWorth()})
 	c.pollAndUnlock(s.now())
 }
 
