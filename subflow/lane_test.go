@@ -40,6 +40,17 @@ func (b *bench) ack(n int) {
 	b.send(pkt{f: fA, seq: int(b.sf.RcvNxt()), ack: n})
 }
 
+// probed has a train of 5,000 octets leave, of which the first is at, and the tail loss
+// probe behind it, its last segment. It returns what comes next.
+func (b *bench) probed(at int) (next int) {
+	b.t.Helper()
+	b.write(5000)
+	b.expectTrain(at, 5000)
+	b.advance(2 * b.sf.SRTT())
+	b.expectData(at+4000, 1000)
+	return at + 5000
+}
+
 // ackProbe acknowledges everything up to n, the last segment of which came twice.
 func (b *bench) ackProbe(n int) {
 	b.t.Helper()
@@ -198,10 +209,7 @@ func TestLaneResetForGood(t *testing.T) {
 // The tail loss probe is the highest segment, alone, by the ordinary way.
 func TestT54_LaneProbeIsOneSegment(t *testing.T) {
 	b := laneOpened(t)
-	b.write(5000)
-	b.expectTrain(3001, 5000)
-	b.advance(2 * b.sf.SRTT())
-	b.expectData(7001, 1000)
+	b.probed(3001)
 	b.expectNothing()
 	if b.sf.Info().TLPs != 1 {
 		t.Fatalf("%d probes", b.sf.Info().TLPs)
@@ -379,11 +387,7 @@ func TestLaneOnlyProbesAnswered(t *testing.T) {
 	at := 3001
 	for i := range laneProbes {
 		b.expectLane(laneOpen)
-		b.write(5000)
-		b.expectTrain(at, 5000)
-		b.advance(2 * b.sf.SRTT())
-		b.expectData(at+4000, 1000)
-		at += 5000
+		at = b.probed(at)
 		b.ackProbe(at)
 		if i == laneProbes-2 {
 			b.write(400) // what is answered at once, but left the ordinary way, is no excuse
@@ -409,11 +413,7 @@ func TestLaneProbesExcused(t *testing.T) {
 	b := withTimestamps(t, Config{}).giveLane().openLane()
 	at := 3001
 	for range 3 * laneProbes {
-		b.write(5000)
-		b.expectTrain(at, 5000)
-		b.advance(2 * b.sf.SRTT())
-		b.expectData(at+4000, 1000)
-		at += 5000
+		at = b.probed(at)
 		b.ackProbe(at)
 		b.expectLane(laneOpen)
 		b.write(5000)
@@ -435,11 +435,7 @@ func TestLaneHastyProbes(t *testing.T) {
 	b.giveLane()
 	at := 501
 	for range 3 * laneProbes {
-		b.write(5000)
-		b.expectTrain(at, 5000)
-		b.advance(2 * b.sf.SRTT())
-		b.expectData(at+4000, 1000)
-		at += 5000
+		at = b.probed(at)
 		b.ack(at)
 		b.expectLane(laneOpen)
 		b.ackProbe(at)
@@ -455,11 +451,7 @@ func TestLaneProbationFails(t *testing.T) {
 	at := 1
 	for i := range laneTries {
 		b.expectLane(laneShut)
-		b.write(5000)
-		b.expectTrain(at, 5000)
-		b.advance(2 * b.sf.SRTT())
-		b.expectData(at+4000, 1000)
-		at += 5000
+		at = b.probed(at)
 		b.ackProbe(at)
 		shut := min(laneRetry<<i, mostLaneRetry)
 		b.advance(shut - ms)
@@ -558,10 +550,7 @@ func TestLaneTimeoutOfSegment(t *testing.T) {
 // The answer to a first train may be later than the probe that follows it.
 func TestLaneResetAfterProbe(t *testing.T) {
 	b := onLane(t)
-	b.write(5000)
-	b.expectTrain(1, 5000)
-	b.advance(2 * b.sf.SRTT())
-	b.expectData(4001, 1000)
+	b.probed(1)
 	b.ackProbe(5001)
 	b.expectLane(laneShut)
 	b.send(pkt{f: fR, seq: 1})
